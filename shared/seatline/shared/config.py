@@ -1,0 +1,96 @@
+"""Settings: from arguments, else from the environment, else the defaults here. Checked once, at the edge.
+
+Every option has a variable: ``SEATLINE_URL``, ``SEATLINE_NAMESPACE``, ``SEATLINE_LEASE`` and so on. An argument wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from seatline.shared.errors import InvalidInput
+
+__all__ = ["NAME", "Settings", "check_name"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+def check_name(what: str, value: object) -> str:
+    """Return ``value`` if it is a good name (R4), else raise :class:`InvalidInput` that names ``what``."""
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return value
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."  # noqa: PLR2004 - fits a terminal line
+    raise InvalidInput(
+        f"{what}: {shown} is not a name. Use 1 to 128 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a client may tune. Times are in seconds.
+
+    ``timeout`` is how long one answer of the server may take; ``deadline`` how long a request is repeated after the
+    connection was lost, before the caller is told. ``lease`` is how long a worker may stay silent, ``renew`` how
+    often it renews (a third of the lease unless given).
+    """
+
+    url: str | None = None
+    namespace: str = "default"
+    tenant: str | None = None
+    timeout: float = 5.0
+    connect_timeout: float = 2.0
+    deadline: float = 30.0
+    lease: float = 30.0
+    renew: float = field(default=0.0)
+    grace: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
+        if self.tenant is not None:
+            check_name("tenant", self.tenant)
+        for name, low, high in (
+            ("timeout", 0.05, 300.0),
+            ("connect_timeout", 0.05, 300.0),
+            ("deadline", 0.0, 300.0),
+            ("lease", 0.3, 86_400.0),
+            ("grace", 0.0, 86_400.0),
+        ):
+            value: float = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidInput(f"{name}: {value} is outside {low} to {high} seconds.")
+        if not self.renew:
+            object.__setattr__(self, "renew", self.lease / 3)
+        if not 0 < self.renew <= self.lease / 2:
+            raise InvalidInput(f"renew: {self.renew} must be more than 0 and at most half the lease ({self.lease} s).")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, /, **given: Any) -> Settings:
+        """Merge ``given`` (None means not given) over the environment over the defaults.
+
+        Raises:
+            InvalidInput: a value is no number or outside its limits; the message names the option or variable.
+
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            name, variable = spec.name, f"SEATLINE_{spec.name.upper()}"
+            value = given.pop(name, None)
+            source = name
+            if value is None and environ.get(variable):
+                value, source = environ[variable], variable
+            if value is None:
+                continue
+            if spec.type == "float":
+                try:
+                    value = float(value)
+                except (TypeError, ValueError):
+                    raise InvalidInput(f"{source}: {value!r} is not a number of seconds.") from None
+            values[name] = value
+        if given:
+            raise InvalidInput(f"unknown setting: {', '.join(sorted(given))}.")
+        return cls(**values)

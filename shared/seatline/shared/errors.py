@@ -1,0 +1,213 @@
+"""Every error Seatline raises on purpose.
+
+::
+
+    SeatlineError                     exit code 1
+    |-- InvalidInput (ValueError)     2   an argument is outside its limits; nothing was sent
+    |   `-- UnknownHandlers           2   a handler module cannot be imported, or declares a type twice
+    |-- ServerError                   69  the server cannot do it now
+    |   |-- ServerUnavailable             not reached, or not in time
+    |   |-- ServerRefused                 wrong password, missing rights, TLS, too old
+    |   |-- ServerReadOnly                a replica, or writes are stopped
+    |   |-- ServerFull                    no memory left: new jobs are refused, old ones still end
+    |   `-- NoEmbeddedServer              nothing to start, or starting is forbidden
+    |-- Refused                           the queue says no
+    |   |-- Closed                        the namespace takes no new jobs
+    |   |-- Conflict                      the same token with other content
+    |   |-- NoSuchJob, NoSuchPool         what was named does not exist (or was trimmed)
+    |   |-- WrongState                    not possible in the state the job is in
+    |   |-- PoolBusy                      the pool still has holders
+    |   `-- HandlerDiffers                a live worker declares the type otherwise
+    |-- PartialEnqueue                    a batch was refused after others were accepted
+    |-- OutcomeUnknown                    a request may or may not have happened
+    |-- StaleLease                        the lease was taken back; the report changed nothing
+    |-- JobFailed                         result(): the job did not succeed
+    |   |-- JobCancelled
+    |   |-- JobInterrupted
+    |   |-- JobSkipped
+    |   `-- JobLost                       the server lost the job (or gave its id to another)
+    |-- ResultExpired                     result(): it succeeded, its value is no longer kept
+    |-- PayloadError                      stored bytes cannot be read as a value
+    |-- BadParams                         params do not bind to the handler's signature
+    `-- BrokenInvariant                   a bug in Seatline: please report it
+
+The docstring of a class is its default message and says what to do next; ``exit_code`` is what the command line returns.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+__all__ = [
+    "BadParams",
+    "BrokenInvariant",
+    "Closed",
+    "Conflict",
+    "HandlerDiffers",
+    "InvalidInput",
+    "JobCancelled",
+    "JobFailed",
+    "JobInterrupted",
+    "JobLost",
+    "JobSkipped",
+    "NoEmbeddedServer",
+    "NoSuchJob",
+    "NoSuchPool",
+    "OutcomeUnknown",
+    "PartialEnqueue",
+    "PayloadError",
+    "PoolBusy",
+    "Refused",
+    "ResultExpired",
+    "SeatlineError",
+    "ServerError",
+    "ServerFull",
+    "ServerReadOnly",
+    "ServerRefused",
+    "ServerUnavailable",
+    "StaleLease",
+    "UnknownHandlers",
+    "WrongState",
+]
+
+
+class SeatlineError(Exception):
+    """Seatline could not do what was asked."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class InvalidInput(SeatlineError, ValueError):  # noqa: N818 - the words of the house, as in the tree above
+    """An argument is outside its limits; nothing was sent. The message names it, the limit and the way out."""
+
+    exit_code = 2
+
+
+class UnknownHandlers(InvalidInput):
+    """The handler module cannot be imported or is not well formed. Name it as MODULE:HANDLERS."""
+
+
+class ServerError(SeatlineError):
+    """The server cannot do this now."""
+
+    exit_code = 69
+
+
+class ServerUnavailable(ServerError):
+    """The server cannot be reached. Check the URL and that it runs; `seatline server status` shows the embedded one."""
+
+
+class ServerRefused(ServerError):
+    """The server refused the login or a command. Check user, password and rights (ACL) in the URL."""
+
+
+class ServerReadOnly(ServerError):
+    """The server does not take writes: it is a replica or its writes are stopped. Use the address of the primary."""
+
+
+class ServerFull(ServerError):
+    """The server has no memory left: new jobs are refused, old ones still end. Raise maxmemory or let workers drain."""
+
+
+class NoEmbeddedServer(ServerError):
+    """No server was named and none can be started. Set SEATLINE_URL, or install a server binary."""
+
+
+class Refused(SeatlineError):
+    """The queue refused the request; nothing was changed."""
+
+
+class Closed(Refused):
+    """The namespace is closed for new jobs. Reopen it with `seatline jobs reopen` (or queue.reopen())."""
+
+
+class Conflict(Refused):
+    """This token was already used for a job with other content. Use a new token for a new job."""
+
+
+class NoSuchJob(Refused):
+    """No such job: it never existed, was removed, or was trimmed by retention. `seatline jobs list` shows what there is."""
+
+
+class NoSuchPool(Refused):
+    """No such pool. `seatline pools set NAME CAPACITY` makes one."""
+
+
+class WrongState(Refused):
+    """That is not possible in the state the job is in."""
+
+
+class PoolBusy(Refused):
+    """The pool still has holders. Wait for them or cancel their jobs; `seatline pools show NAME` lists them."""
+
+
+class HandlerDiffers(Refused):
+    """A live worker declares this type with other seats or another if_lost. Deploy the same handlers everywhere."""
+
+    exit_code = 2
+
+
+class PartialEnqueue(SeatlineError):
+    """A batch was refused after earlier ones were accepted: see .ids (accepted), .index (first not accepted), .cause."""
+
+    def __init__(self, ids: list[str], index: int, cause: BaseException) -> None:
+        self.ids, self.index, self.cause = ids, index, cause
+        super().__init__(
+            f"{len(ids)} jobs were accepted, then item {index} (or one of its batch) was refused: {cause}. "
+            "Go on from that index: .ids holds the accepted ones."
+        )
+
+
+class OutcomeUnknown(SeatlineError):
+    """The connection was lost and the server no longer remembers the request: it may or may not have happened.
+
+    Look (`seatline jobs list`) before repeating it, or enqueue with token=... which is safe to repeat for ever.
+    """
+
+
+class StaleLease(SeatlineError):
+    """The lease was taken back from this worker; its report changed nothing (the job runs or ran elsewhere)."""
+
+
+class JobFailed(SeatlineError):
+    """The job failed; .error_type, .error and .traceback tell how."""
+
+    def __init__(self, message: str | None = None, *, error_type: str = "", error: str = "", traceback: str = "") -> None:
+        self.error_type, self.error, self.traceback = error_type, error, traceback
+        super().__init__(message)
+
+
+class JobCancelled(JobFailed):
+    """The job was cancelled."""
+
+
+class JobInterrupted(JobFailed):
+    """The job's worker died while it ran; a person decides (`seatline jobs resubmit ID`)."""
+
+
+class JobSkipped(JobFailed):
+    """The job ended as skipped: its handler found nothing to do."""
+
+
+class JobLost(JobFailed):
+    """The server lost this job, in a crash that lost its last writes or by removal. Enqueue it again."""
+
+
+class ResultExpired(SeatlineError):
+    """The job succeeded, but its result is no longer kept. Raise result_ttl when you enqueue."""
+
+
+class PayloadError(SeatlineError):
+    """Stored bytes cannot be read as a value: written by something else, or damaged."""
+
+
+class BadParams(SeatlineError):
+    """The params do not fit the handler's signature."""
+
+
+class BrokenInvariant(SeatlineError):
+    """Something that cannot happen has happened. This is a bug in Seatline: please report it with this text."""
