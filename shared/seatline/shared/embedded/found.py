@@ -1,0 +1,213 @@
+"""A server that was found: what it says of itself, and how to reach it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import gethostname
+from typing import Literal
+from urllib.parse import quote
+
+from seatline.shared.embedded.folders import StateFolder, write_private
+from seatline.shared.embedded.locks import is_alive
+from seatline.shared.embedded.resp import Connection, ErrorReply
+from seatline.shared.errors import ServerError, ServerRefused, ServerUnavailable
+
+__all__ = ["LOOPBACK", "EmbeddedServer", "Flavour", "Record", "look", "runs_from"]
+
+Flavour = Literal["valkey", "redis"]
+
+LOOPBACK = "127.0.0.1"
+LOOK_SECONDS = 1.0
+"""How long a living server may take to say who it is, before it counts as silent for this look."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """A running embedded server.
+
+    Attributes:
+        url: what clients connect to, password included (so it is not part of ``repr``).
+        pid: the server's process.
+        port: its TCP port on 127.0.0.1.
+        socket: its unix socket; None where it is used over TCP alone.
+        binary: the program that runs.
+        flavour: ``valkey`` or ``redis``.
+        version: such as ``9.1.2``.
+        folder: the state folder.
+        password_file: the file that holds the password, 0600.
+
+    """
+
+    url: str = field(repr=False)
+    pid: int
+    port: int
+    socket: Path | None
+    binary: Path
+    flavour: Flavour
+    version: str
+    folder: Path
+    password_file: Path
+
+    @property
+    def data(self) -> Path:
+        """The folder of the server's data."""
+        return self.folder / self.flavour
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """The socket's path, else host and port."""
+        return str(self.socket) if self.socket else (LOOPBACK, self.port)
+
+    def cli_line(self) -> str:
+        """Return a line to paste into a shell that opens redis-cli (or valkey-cli) on this server.
+
+        The shell reads the password from its file, so that it shows neither here nor in the list of processes.
+        """
+        program = next((name for name in ("redis-cli", "valkey-cli") if shutil.which(name)), "redis-cli")
+        where = f"-s {shlex.quote(str(self.socket))}" if self.socket else f"-h {LOOPBACK} -p {self.port}"
+        return f'REDISCLI_AUTH="$(cat {shlex.quote(str(self.password_file))})" {program} {where}'
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``server.json``: where the last server was told to listen. Written before it is launched, then with its pid.
+
+    ``pid`` is 0 until the server has answered; it serves people, and to end a server that no longer answers.
+    """
+
+    pid: int
+    port: int
+    socket: str | None
+    binary: str
+    flavour: str
+    version: str
+    host: str = field(default_factory=gethostname)
+
+    @classmethod
+    def read(cls, state: StateFolder) -> Record | None:
+        """Return the record, None when there is none or it is not one of ours."""
+        try:
+            values = json.loads(state.record.read_text("utf-8"))
+            record = cls(**values)
+        except (OSError, ValueError, TypeError):
+            return None
+        sound = type(record.pid) is int and type(record.port) is int and isinstance(record.socket, str | None)
+        return record if sound else None
+
+    def write(self, state: StateFolder) -> None:
+        """Replace the file at once."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        write_private(state.record, json.dumps(values, indent=2) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    pid: int
+    configuration: str
+    binary: str
+    flavour: Flavour
+    version: str
+
+
+def look(state: StateFolder, *, seconds: float = LOOK_SECONDS) -> EmbeddedServer:
+    """Return the server of this folder that answers, at its socket or else at its port.
+
+    Args:
+        state: the state folder.
+        seconds: for each of at most two questions.
+
+    Raises:
+        ServerError: none answers; the message says why, in words that complete "it does not answer: ...".
+
+    """
+    record, password = Record.read(state), state.read_password()
+    if record is None or password is None:
+        raise ServerUnavailable(f"{state.record if record is None else state.password_file} is missing")
+    reason: ServerError = ServerUnavailable("it has ended")
+    for by_socket in (True, False):
+        if by_socket and record.socket is None:
+            continue
+        # Loopback belongs to every local user: the password goes there only while our server lives and has the port.
+        if not by_socket and not is_alive(state):
+            continue
+        address = record.socket if by_socket and record.socket else (LOOPBACK, record.port)
+        try:
+            answer = _ask(address, password, seconds)
+        except ServerError as error:
+            reason = error
+            continue
+        if answer.configuration == str(state.configuration):
+            return _describe(state, record, answer, password, by_socket=by_socket)
+        reason = ServerUnavailable("the server at its address belongs to another folder")
+    raise reason
+
+
+def _describe(state: StateFolder, record: Record, answer: _Answer, password: str, *, by_socket: bool) -> EmbeddedServer:
+    if by_socket and record.socket:
+        url = f"unix://:{quote(password, safe='')}@{quote(record.socket)}?db=0"
+    else:
+        url = f"redis://:{quote(password, safe='')}@{LOOPBACK}:{record.port}/0"
+    return EmbeddedServer(
+        url=url,
+        pid=answer.pid,
+        port=record.port,
+        socket=Path(record.socket) if by_socket and record.socket else None,
+        binary=Path(answer.binary),
+        flavour=answer.flavour,
+        version=answer.version,
+        folder=state.path,
+        password_file=state.password_file,
+    )
+
+
+def _ask(address: str | tuple[str, int], password: str, seconds: float) -> _Answer:
+    """Log in and ask who it is; INFO is answered also while the data is loading."""
+    try:
+        with Connection(address, timeout=seconds) as connection:
+            login = connection.call("AUTH", password)
+            if isinstance(login, ErrorReply):
+                raise ServerRefused(f"it refused the password of its password file ({login})")
+            reply = connection.call("INFO", "server")
+    except TimeoutError:
+        raise ServerUnavailable(f"no answer within {seconds:g} s") from None
+    except (OSError, ValueError) as error:
+        raise ServerUnavailable(str(error)) from None
+    if not isinstance(reply, bytes):
+        raise ServerUnavailable(str(reply))
+    lines = reply.decode("utf-8", "surrogateescape").splitlines()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    try:
+        return _Answer(
+            pid=int(facts["process_id"]),
+            configuration=facts["config_file"],
+            binary=facts["executable"],
+            flavour="valkey" if "valkey_version" in facts else "redis",
+            version=facts.get("valkey_version") or facts["redis_version"],
+        )
+    except (KeyError, ValueError):
+        raise ServerUnavailable("it does not say who it is") from None
+
+
+def runs_from(pid: int, state: StateFolder) -> bool:
+    """Return whether the process ``pid`` is a server launched with this folder's configuration.
+
+    For a server that does not answer. The command line is asked for, since a pid may have been used again; ours keeps
+    the one it was launched with (``set-proc-title no``). A process that has ended and was not collected has none.
+    """
+    if pid <= 0:
+        return False
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+        import subprocess  # noqa: PLC0415 - only without /proc
+
+        shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)  # noqa: S603, S607
+        return os.fsencode(state.configuration) in shown.stdout
+    return os.fsencode(state.configuration) in words
