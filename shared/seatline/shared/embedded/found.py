@@ -93,11 +93,17 @@ class Record:
         """Return the record, None when there is none or it is not one of ours."""
         try:
             values = json.loads(state.record.read_text("utf-8"))
-            record = cls(**values)
-        except (OSError, ValueError, TypeError):
+            return cls(
+                pid=int(values["pid"]),
+                port=int(values["port"]),
+                socket=values["socket"] and str(values["socket"]),
+                binary=str(values["binary"]),
+                flavour=str(values["flavour"]),
+                version=str(values["version"]),
+                host=str(values["host"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        sound = type(record.pid) is int and type(record.port) is int and isinstance(record.socket, str | None)
-        return record if sound else None
 
     def write(self, state: StateFolder) -> None:
         """Replace the file at once."""

@@ -137,7 +137,11 @@ def _is_free(port: int) -> bool:
 
 
 def _launch(state: StateFolder, binary: Binary) -> EmbeddedServer:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SEATLINE_", "REDISCLI_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SEATLINE_", "REDISCLI_", "VALKEYCLI_"))
+    }
     state.log.touch(mode=0o600)
     with state.log.open("ab") as log:
         begin = log.tell()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from seatline.shared.embedded.folders import StateFolder
@@ -25,7 +25,7 @@ _PAUSE_SECONDS = 0.01
 
 
 @contextmanager
-def start_lock(state: StateFolder, *, seconds: float = START_LOCK_SECONDS) -> Iterator[None]:
+def start_lock(state: StateFolder, *, seconds: float = START_LOCK_SECONDS) -> Generator[None, None, None]:
     """Hold the right to start or stop the server of this folder.
 
     Raises:
@@ -51,7 +51,7 @@ def start_lock(state: StateFolder, *, seconds: float = START_LOCK_SECONDS) -> It
 
 
 @contextmanager
-def life_lock(state: StateFolder) -> Iterator[int]:
+def life_lock(state: StateFolder) -> Generator[int, None, None]:
     """Hold ``alive.lock``, as a descriptor that the server is to inherit; only our own copy is closed at the end.
 
     Keep the block short: a child forked meanwhile by another thread would hold the lock too.

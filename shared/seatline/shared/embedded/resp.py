@@ -31,14 +31,14 @@ class Connection:
 
     Args:
         address: the path of a unix socket, or a pair of host and TCP port.
-        timeout: seconds for the connect and for each answer; None waits for ever (an answer may block, as BLPOP does).
+        timeout: seconds for the connect and for each answer.
 
     Raises:
         OSError: not reached, or not in time (``TimeoutError``); from ``call`` too, also when what answers is no server.
 
     """
 
-    def __init__(self, address: str | tuple[str, int], *, timeout: float | None) -> None:
+    def __init__(self, address: str | tuple[str, int], *, timeout: float) -> None:
         if isinstance(address, str):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(timeout)
@@ -63,6 +63,10 @@ class Connection:
         """Close the connection; closing twice is harmless."""
         self._stream.close()
         self._socket.close()
+
+    def wait_for_ever(self) -> None:
+        """Let every further answer take its time: the commands are now a person's, and some block."""
+        self._socket.settimeout(None)
 
     def call(self, *words: str | bytes) -> Reply:
         """Send one command and return its reply; an error of the server is returned as :class:`ErrorReply`."""
