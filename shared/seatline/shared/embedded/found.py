@@ -120,12 +120,8 @@ class _Answer:
     version: str
 
 
-def look(state: StateFolder, *, seconds: float = LOOK_SECONDS) -> EmbeddedServer:
-    """Return the server of this folder that answers, at its socket or else at its port.
-
-    Args:
-        state: the state folder.
-        seconds: for each of at most two questions.
+def look(state: StateFolder) -> EmbeddedServer:
+    """Return the server of this folder that answers, at its socket or else at its port; each has 1 s.
 
     Raises:
         ServerError: none answers; the message says why, in words that complete "it does not answer: ...".
@@ -143,7 +139,7 @@ def look(state: StateFolder, *, seconds: float = LOOK_SECONDS) -> EmbeddedServer
             continue
         address = record.socket if by_socket and record.socket else (LOOPBACK, record.port)
         try:
-            answer = _ask(address, password, seconds)
+            answer = _ask(address, password, LOOK_SECONDS)
         except ServerError as error:
             reason = error
             continue

@@ -1,0 +1,112 @@
+"""The verbs of jobs: submit, cancel, remove, resubmit, move, gate, wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seatline.shared.calls.base import Call, Refusal, Word, text
+from seatline.shared.errors import Closed, Conflict, NoSuchJob, WrongState
+from seatline.shared.job import JobRecord
+
+__all__ = ["Accepted", "SUBMIT_MOST", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
+
+#: Jobs in one submit call.
+SUBMIT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job as the server accepted it: ``created`` (epoch ms) tells it from another one that got its id later."""
+
+    id: str
+    created: int
+    existed: bool = False
+
+
+def submit(jobs: Sequence[Sequence[str | bytes]]) -> Call[list[Accepted]]:
+    """Accept jobs (each as :func:`~seatline.shared.job.job_words` wrote it), all or none, in order."""
+    words: list[Word] = [len(jobs)]
+    for job in jobs:
+        words += job
+    count = len(jobs)
+
+    def parse(reply: Sequence[Any]) -> list[Accepted]:
+        created, first = int(reply[1]), int(reply[2])
+        existed = {
+            int(reply[at]): Accepted(text(reply[at + 1]), int(reply[at + 2] or created), existed=True)
+            for at in range(4, len(reply), 3)
+        }
+        if not existed:
+            return [Accepted(f"{first + i:016}", created) for i in range(count)]
+        accepted: list[Accepted] = []
+        for i in range(count):
+            if i in existed:
+                accepted.append(existed[i])
+            else:
+                accepted.append(Accepted(f"{first:016}", created))
+                first += 1
+        return accepted
+
+    def conflict(reply: Sequence[Any]) -> Conflict:
+        token = text(jobs[int(reply[1])][2])
+        return Conflict(f"token: {token!r} was already used for a job with other content; nothing was stored. Use a new one.")
+
+    return Call("submit", words, parse, {"closed": lambda _: Closed(), "token": conflict})
+
+
+def _by_id(job_id: str, verb: str, way_out: str) -> dict[str, Refusal]:
+    return {
+        "missing": lambda _: NoSuchJob(
+            f"job {int(job_id)}: no such job. It never existed, was removed, or was trimmed by retention."
+        ),
+        "state": lambda reply: WrongState(f"job {int(job_id)} is {text(reply[1])}: it cannot be {verb}. {way_out}"),
+    }
+
+
+def cancel(job_id: str, by: str) -> Call[str]:
+    """End a waiting job at once ('cancelled'), ask a running one to stop ('asked')."""
+    refusals = _by_id(job_id, "cancelled", "It has already ended.")
+    return Call("cancel", (job_id, by), lambda reply: text(reply[1]), refusals)
+
+
+def remove(job_id: str, by: str) -> Call[str]:
+    """Forget a job; returns the state it was in."""
+    refusals = _by_id(job_id, "removed", "Cancel it first, or wait for its end.")
+    return Call("remove", (job_id, by), lambda reply: text(reply[1]), refusals)
+
+
+def resubmit(job_id: str, by: str) -> Call[str]:
+    """Make an ended job ready again; returns the state it had ended in."""
+    refusals = _by_id(job_id, "resubmitted", "Only a job that has ended can be.")
+    return Call("resubmit", (job_id, by), lambda reply: text(reply[1]), refusals)
+
+
+def move(job_id: str, by: str, priority: int) -> Call[tuple[str, int, int]]:
+    """Give a waiting job another priority; returns its state, the old priority, the jobs ahead in its line (-1: scheduled)."""
+    refusals = _by_id(job_id, "moved", "Only a waiting job has a place.")
+    return Call("move", (job_id, by, priority), lambda r: (text(r[1]), int(r[2]), int(r[3])), refusals)
+
+
+def gate(type_: str, kind: str, by: str) -> Call[bool]:
+    """Set (``by`` someone) or lift (``by`` '') the gate 'paused' or 'closed'; returns whether that changed anything."""
+    return Call("gate", (type_, kind, by), lambda reply: text(reply[1]) == "now")
+
+
+def wait(job_id: str, created: int | None, bell: str) -> Call[JobRecord | str]:
+    """Return the ended job, or 'waits' once ``bell`` is registered, 'crowd' if too many wait, 'missing'."""
+
+    def ended(reply: Sequence[Any]) -> JobRecord | str:
+        return JobRecord.read(job_id, reply[2], reply[3])
+
+    def word(reply: Sequence[Any]) -> JobRecord | str:
+        return text(reply[0])
+
+    return Call(
+        "wait",
+        (job_id, "" if created is None else created, bell),
+        ended,
+        numbered=False,
+        also={"ended": ended, "waits": word, "crowd": word, "missing": word},
+    )

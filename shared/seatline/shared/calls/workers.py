@@ -1,0 +1,196 @@
+"""The verbs of workers: offer, turn, renew, reap, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from seatline.shared.calls.base import Call, Word, text
+from seatline.shared.errors import HandlerDiffers
+
+__all__ = [
+    "LOSSES_MOST",
+    "REPORTS_MOST",
+    "Kept",
+    "Renewal",
+    "Report",
+    "Suspect",
+    "Taken",
+    "Turn",
+    "leave",
+    "offer",
+    "reap",
+    "renew",
+    "turn",
+]
+
+#: After so many losses a job is interrupted whatever its if_lost says (DESIGN 5.5).
+LOSSES_MOST = 3
+#: Reports, and jobs reserved, in one turn.
+REPORTS_MOST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Retention: finished jobs of each state are trimmed beyond this count, and when older than this age (seconds)."""
+
+    age: float = 7 * 24 * 3600.0
+    count: int = 100_000
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one job: outcome, fields for its hash, its packed result."""
+
+    id: str
+    token: str
+    outcome: str
+    fields: list[Word] = field(default_factory=list[Word])
+    result: bytes = b""
+    result_ms: int = 0
+
+    def words(self) -> list[Word]:
+        """Write it as the turn script reads it."""
+        return [
+            self.id,
+            self.token,
+            self.outcome,
+            self.result_ms,
+            self.result,
+            len(self.fields),
+            *self.fields,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job reserved for this worker: its hash as it was, the attempt it is now, the token that proves the lease."""
+
+    id: str
+    token: str
+    attempt: int
+    flat: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The reply of a turn; ``no_offer``: register the offer again. ``due``: ms until the next due job, or -1."""
+
+    now: int = 0
+    due: int = -1
+    states: Sequence[str] = ()
+    jobs: Sequence[Taken] = ()
+    no_offer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A lease or session that seems expired: kind, two names, deadline; to be looked at again."""
+
+    kind: str
+    a: str
+    b: str
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The reply of a renewal: a word a held job, what seems expired, whether the offer is still known."""
+
+    words: Sequence[str]
+    suspects: Sequence[Suspect]
+    known: bool
+
+
+def offer(
+    worker: str, digest: str, presence_ms: int, fields: Mapping[str, Word], types: Mapping[str, tuple[str, str]]
+) -> Call[None]:
+    """Register the types a worker supports: type -> (uses text, if_lost)."""
+    words: list[Word] = [worker, digest, presence_ms, 2 * len(fields)]
+    for name, value in fields.items():
+        words += (name, value)
+    for type_, (uses, if_lost) in types.items():
+        words += (type_, uses, if_lost)
+
+    def differs(reply: Sequence[Any]) -> HandlerDiffers:
+        _, type_, other, host, pid, says = (text(word) for word in reply)
+        uses, if_lost = types[type_]
+        return HandlerDiffers(
+            f"type {type_}: this worker says uses {uses}, if_lost {if_lost}; the live worker {other} ({host}, pid {pid}) "
+            f"says {says}. Deploy the same handlers everywhere, or stop the other first."
+        )
+
+    return Call("offer", words, lambda _: None, {"differs": differs}, numbered=False)
+
+
+def turn(
+    *,
+    worker: str,
+    digest: str,
+    lease_ms: int,
+    want: int,
+    bell: str,
+    block_ms: int,
+    listed: bool,
+    kept: Kept,
+    reports: Sequence[Report],
+) -> Call[Turn]:
+    """Settle ``reports`` and reserve up to ``want`` jobs."""
+    words: list[Word] = [worker, digest, lease_ms, want, bell, block_ms, 1 if listed else 0]
+    words += [int(kept.age * 1000), kept.count, len(reports)]
+    for report in reports:
+        words += report.words()
+
+    def parse(reply: Sequence[Any]) -> Turn:
+        _, now, due, states, jobs, token = reply
+        token = token.decode()
+        return Turn(
+            int(now),
+            int(due),
+            [state.decode() for state in states],
+            [Taken(job_id.decode(), token, int(attempt), flat) for job_id, attempt, flat in jobs],
+        )
+
+    return Call("turn", words, parse, also={"no-offer": lambda _: Turn(no_offer=True)})
+
+
+def renew(
+    *,
+    worker: str,
+    digest: str,
+    lease_ms: int,
+    presence_ms: int,
+    kept: Kept,
+    fields: Mapping[str, Word],
+    held: Sequence[tuple[str, str]],
+) -> Call[Renewal]:
+    """Keep presence and leases; ``held`` are (id, token), at most 400."""
+    words: list[Word] = [worker, digest, lease_ms, presence_ms, int(kept.age * 1000), kept.count, 2 * len(fields)]
+    for name, value in fields.items():
+        words += (name, value)
+    for job_id, token in held:
+        words += (job_id, token)
+
+    def parse(reply: Sequence[Any]) -> Renewal:
+        _, _, known, said, suspects = reply
+        return Renewal(
+            [text(word) for word in said],
+            [Suspect(text(kind), text(a), text(b), int(deadline)) for kind, a, b, deadline in suspects],
+            bool(int(known)),
+        )
+
+    return Call("renew", words, parse, numbered=False)
+
+
+def reap(worker: str, suspects: Sequence[Suspect]) -> Call[list[str]]:
+    """Take back what is still unchanged since the first look; returns a word a suspect."""
+    words: list[Word] = [worker, LOSSES_MOST]
+    for suspect in suspects:
+        words += (suspect.kind, suspect.a, suspect.b, suspect.deadline)
+    return Call("reap", words, lambda reply: [text(word) for word in reply[1]], numbered=False)
+
+
+def leave(worker: str, digest: str, bell: str) -> Call[None]:
+    """Say goodbye."""
+    return Call("leave", (worker, digest, bell), lambda _: None, numbered=False)

@@ -1,0 +1,272 @@
+"""A job as it is handed in, and as the server knows it.
+
+::
+
+    enqueue -> scheduled -> ready -> running -> succeeded | skipped | failed | cancelled | expired | interrupted
+
+A job is in exactly one place at any moment; ``docs/states.md`` has the picture. Whatever is wrong with a job is refused
+here, before anything is sent (R4, Q5).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
+from seatline.shared.config import NAME, check_name
+from seatline.shared.errors import InvalidInput
+from seatline.shared.keys import id_text
+
+__all__ = [
+    "BULK_PRIORITY",
+    "DEFAULT_PRIORITY",
+    "RESULT_TTL",
+    "WAITING",
+    "Job",
+    "JobRecord",
+    "check_priority",
+    "job_id",
+    "job_words",
+    "uses_map",
+    "uses_text",
+]
+
+DEFAULT_PRIORITY: Final = 10
+BULK_PRIORITY: Final = 100
+PRIORITY_MOST: Final = 2**53 - 1
+SEATS_MOST: Final = 1_000_000
+RESULT_TTL: Final = 24 * 3600.0
+TTL_MOST: Final = 366 * 24 * 3600.0
+WAITING: Final = ("ready", "scheduled")
+
+_known_types: set[str] = set()
+
+
+@dataclass(slots=True, kw_only=False)
+class Job:
+    """One unit of work to be enqueued.
+
+    Args:
+        type: a stable dotted name such as ``drawing.publish``.
+        params: names to values, given to the handler as keyword arguments; at most 256 KiB, 64 levels.
+        priority: an integer >= 1; 1 is the most urgent. Ties go to the earlier job (Q2).
+        uses: seats by pool, such as ``{"vault": 1}``; ``{}`` = none; ``None`` = what the type's handlers say (S13).
+        tenant: which vault, site or customer it is for.
+        title: a line for people, at most 200 characters.
+        tags: names to filter by.
+        at: the moment it becomes due, with a time zone; a moment that passed means now (T3).
+        delay: seconds from now; becomes an absolute moment when the server accepts the job (T2).
+        token: your own name for this submission: enqueued again, it is the same job (exactly once).
+        result_ttl: seconds for which its result is kept; 1 day by default.
+
+    """
+
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    priority: int = DEFAULT_PRIORITY
+    uses: Mapping[str, int] | None = None
+    tenant: str | None = None
+    title: str | None = None
+    tags: Sequence[str] = ()
+    at: dt.datetime | None = None
+    delay: float | dt.timedelta | None = None
+    token: str | None = None
+    result_ttl: float | None = None
+
+
+def check_priority(value: object) -> int:
+    """Return a good priority (Q5) or raise :class:`InvalidInput`."""
+    if type(value) is int and 1 <= value <= PRIORITY_MOST:
+        return value
+    raise InvalidInput(
+        f"priority: {value!r} is not allowed. Use a whole number from 1 (the most urgent) to {PRIORITY_MOST:,}; "
+        f"{DEFAULT_PRIORITY} is the default, {BULK_PRIORITY} is meant for bulk loads."
+    )
+
+
+def job_id(value: str | int) -> str:
+    """Return an id in full; people may type ``42``."""
+    try:
+        return id_text(value)
+    except ValueError:
+        raise InvalidInput(f"id: {value!r} is not a job id. Use its number, such as 42.") from None
+
+
+def uses_text(uses: Mapping[str, int]) -> str:
+    """Write seats as the one text that scripts and people read: ``gpu=2,vault=1``, or ``none``.
+
+    Raises:
+        InvalidInput: no mapping, a pool's name is bad, or its seats are no whole number from 1 to a million.
+
+    """
+    if not isinstance(uses, Mapping):
+        raise InvalidInput(f'uses: {uses!r} is not a mapping such as {{"vault": 1}}.')
+    if len(uses) > 16:  # noqa: PLR2004 - a job that needs more is a design to talk about
+        raise InvalidInput(f"uses: {len(uses)} pools are more than the limit of 16.")
+    for pool, seats in uses.items():
+        check_name("uses", pool)
+        if type(seats) is not int or not 1 <= seats <= SEATS_MOST:
+            raise InvalidInput(f"uses: {pool}={seats!r} is not a whole number of seats from 1 to {SEATS_MOST:,}.")
+    return ",".join(f"{pool}={uses[pool]}" for pool in sorted(uses)) or "none"
+
+
+def uses_map(text: str) -> dict[str, int]:
+    """Read what :func:`uses_text` wrote."""
+    if text in {"", "none"}:
+        return {}
+    return {pool: int(seats) for pool, _, seats in (part.partition("=") for part in text.split(","))}
+
+
+def _due(job: Job) -> str:
+    """Say when: '' = now, epoch ms, or '+ms' which the server adds to its own clock."""
+    if job.at is not None and job.delay is not None:
+        raise InvalidInput("at, delay: give one of them, not both.")
+    if job.at is not None:
+        if not isinstance(job.at, dt.datetime) or job.at.tzinfo is None:
+            raise InvalidInput(f"at: {job.at!r} has no time zone. Use datetime(..., tzinfo=...), or delay=seconds.")
+        return str(max(1, int(job.at.timestamp() * 1000)))
+    if job.delay is not None:
+        delay = job.delay.total_seconds() if isinstance(job.delay, dt.timedelta) else job.delay
+        if type(delay) not in {int, float} or not 0 <= delay <= 10 * TTL_MOST:
+            raise InvalidInput(f"delay: {job.delay!r} is not a number of seconds from 0 to ten years.")
+        return f"+{int(delay * 1000)}"
+    return ""
+
+
+def job_words(job: Job) -> list[str | bytes]:
+    """Check a job and write it as the submit script reads it: fields, due, token, content, uses, then hash words."""
+    type_, priority = job.type, job.priority
+    if type_ not in _known_types:
+        check_name("type", type_)
+        if len(_known_types) < 10_000:  # noqa: PLR2004 - a bound, so that a flood of names does not grow for ever
+            _known_types.add(type_)
+    if type(priority) is not int or not 1 <= priority <= PRIORITY_MOST:
+        check_priority(priority)
+    packed = pack_params(job.params)
+    words: list[str | bytes] = ["type", type_, "priority", str(priority), *pieces("params", packed)]
+    uses = ""
+    if job.uses is not None:
+        uses = uses_text(job.uses)
+        words += ("uses", uses)
+    if job.tenant is not None:
+        words += ("tenant", check_name("tenant", job.tenant))
+    if job.title is not None:
+        if not isinstance(job.title, str) or not 0 < len(job.title) <= 200 or not job.title.isprintable():  # noqa: PLR2004
+            raise InvalidInput(f"title: {job.title!r} is not one line of 1 to 200 characters.")
+        words += ("title", job.title)
+    if job.tags:
+        if isinstance(job.tags, str) or len(job.tags) > 16:  # noqa: PLR2004
+            raise InvalidInput(f"tags: {job.tags!r} is not a list of at most 16 names.")
+        words += ("tags", " ".join(_tag(tag) for tag in job.tags))
+    if job.result_ttl is not None:
+        if type(job.result_ttl) not in {int, float} or not 1 <= job.result_ttl <= TTL_MOST:
+            raise InvalidInput(f"result_ttl: {job.result_ttl!r} is not a number of seconds from 1 to a year.")
+        words += ("result_ttl", str(int(job.result_ttl * 1000)))
+    token = content = ""
+    if job.token is not None:
+        token = check_name("token", job.token)
+        content = hashlib.blake2b(f"{type_} {uses} {job.tenant}".encode() + packed, digest_size=8).hexdigest()
+        words += ("submission", token)
+    due = "" if job.at is None and job.delay is None else _due(job)
+    return [str(len(words)), due, token, content, uses, *words]
+
+
+def _tag(tag: object) -> str:
+    if isinstance(tag, str) and NAME.fullmatch(tag.replace(":", "-")):
+        return tag
+    raise InvalidInput(f"tags: {tag!r} is not a name (A-Z a-z 0-9 . _ - :).")
+
+
+def _moment(value: bytes | None) -> dt.datetime | None:
+    return dt.datetime.fromtimestamp(int(value) / 1000, dt.UTC) if value else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A snapshot of a job: plain attributes, times in UTC. ``handle.state()`` asks the server again."""
+
+    id: str
+    type: str
+    priority: int
+    state: str
+    attempt: int = 0
+    losses: int = 0
+    params_packed: bytes = b""
+    result_packed: bytes = b""
+    uses: dict[str, int] | None = None
+    seats: dict[str, int] = field(default_factory=dict[str, int])
+    tenant: str | None = None
+    title: str | None = None
+    tags: tuple[str, ...] = ()
+    token: str | None = None
+    lease: str | None = None
+    worker: str | None = None
+    if_lost: str | None = None
+    cancel_asked: bool = False
+    error_type: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    reason: str | None = None
+    created_ms: int = 0
+    created: dt.datetime | None = None
+    due: dt.datetime | None = None
+    started: dt.datetime | None = None
+    finished: dt.datetime | None = None
+    result_until: dt.datetime | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params as values. Raises :class:`PayloadError` if they cannot be read."""
+        value = unpack_value(self.params_packed)
+        if not isinstance(value, dict):
+            raise InvalidInput(f"params: job {self.id} holds a {type(value).__name__}, not a mapping.")
+        return value
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned, or None (also when it is no longer kept)."""
+        return unpack_value(self.result_packed) if self.result_packed else None
+
+    @classmethod
+    def read(cls, job_id: str, flat: Sequence[bytes], result: bytes = b"") -> JobRecord:
+        """Build a snapshot from the flat list that HGETALL returns."""
+        fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+        def text(name: str) -> str | None:
+            value = fields.get(name)
+            return None if value is None else value.decode("utf-8", "replace")
+
+        return cls(
+            id=job_id,
+            type=text("type") or "?",
+            priority=int(fields.get("priority", b"0")),
+            state=text("state") or "?",
+            attempt=int(fields.get("attempt", b"0")),
+            losses=int(fields.get("losses", b"0")),
+            params_packed=join_pieces("params", fields),
+            result_packed=result,
+            uses=None if "uses" not in fields else uses_map(text("uses") or ""),
+            seats=uses_map(text("seats") or ""),
+            tenant=text("tenant"),
+            title=text("title"),
+            tags=tuple((text("tags") or "").split()),
+            token=text("submission"),
+            lease=text("token"),
+            worker=text("worker"),
+            if_lost=text("if_lost"),
+            cancel_asked="cancel" in fields,
+            error_type=text("error_type"),
+            error=text("error"),
+            traceback=text("traceback"),
+            reason=text("reason"),
+            created_ms=int(fields.get("created", b"0")),
+            created=_moment(fields.get("created")),
+            due=_moment(fields.get("due")),
+            started=_moment(fields.get("started")),
+            finished=_moment(fields.get("finished")),
+            result_until=_moment(fields.get("result_until")),
+        )

@@ -1,0 +1,114 @@
+"""Every key Seatline keeps, drawn once: name, type, expiry, content. Meant to be read with redis-cli, without SCAN.
+
+All keys of a namespace begin ``{<namespace>}:``. The braces are a hash tag: a namespace lives in one slot of a Redis
+Cluster, several namespaces spread over it. An id is the sequence number as 16 decimal digits, so ids sort as text.
+
+====================================  ======  =======================================================================
+about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
+                                              skipped), trimmed, removed, paused, closed
+seq                                   string  the last sequence given
+job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
+job:<id>:result                       string  the result, expires (result_until in the job)
+job:<id>:history                      list    what people and losses did to it, newest last, at most 100
+token:<token>                         string  the producer's own token: id and digest of the content
+ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
+types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
+                                      hash    further ready sets)
+scheduled                             zset    score = due (epoch ms)
+running                               zset    score = lease deadline (epoch ms)
+finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
+pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority
+                                      hash
+pool:<name>:sessions                  zset    <owner>|<n> -> deadline: the truth about who holds seats
+pool:<name>:in_use                    string  seats in use: a counter that expires and is then counted anew
+pool:<name>:waiting                   zset    who has the next claim: jobs and programs, by (priority, id)
+pool:<name>:callers                   zset    programs in that line -> until when their claim counts
+programs                              zset    <pool>|<owner>|<n> -> deadline: sessions that no job holds
+workers, worker:<id>                  zset,   presence; the hash expires unless renewed
+                                      hash
+offers, offer:<digest>                set,    the types that workers support together; the list expires unless renewed
+                                      list
+idle:<digest>                         zset    idle workers of an offer, by free slots announced
+alarm                                 string  the worker that wakes at the next due moment, expires
+bell:<name>                           list    rung to wake one connection, expires
+lane:<client>:<n>                     string  last request number, its digest, the reply; expires
+events                                stream  transitions, at most about 10,000
+====================================  ======  =======================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PATTERNS", "SCHEMA", "STATES", "Keys", "id_text"]
+
+SCHEMA = 1
+
+#: Every state a job can be in; those of ``finished:<state>`` from the fourth on.
+STATES = ("ready", "scheduled", "running", "succeeded", "skipped", "failed", "cancelled", "expired", "interrupted")
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ID = r"\d{16}"
+
+#: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
+PATTERNS: dict[str, str] = {
+    r"about|seq|types|scheduled|running|pools|programs|workers|offers|events": "persistent",
+    rf"job:{_ID}(:history)?": "persistent",
+    rf"job:{_ID}:result": "expires",
+    rf"token:{_NAME}": "persistent",
+    rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
+    rf"type:{_NAME}": "persistent",
+    r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
+    rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
+    rf"pool:{_NAME}:in_use": "expires",
+    rf"worker:{_NAME}": "expires",
+    r"offer:[0-9a-f]+": "expires",
+    r"idle:[0-9a-f]+": "persistent",
+    r"alarm": "expires",
+    r"bell:.+": "expires",
+    r"lane:.+": "expires",
+}
+
+
+def id_text(value: str | int) -> str:
+    """Return the id in its 16 digits; people may type ``42``. Raises ValueError if it is no id."""
+    text = str(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):  # noqa: PLR2004 - the width of an id
+        raise ValueError(text)
+    return text.zfill(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of one namespace's keys."""
+
+    namespace: str
+
+    def __call__(self, name: str) -> str:
+        """Return the full key for a name as written in the table above."""
+        return f"{{{self.namespace}}}:{name}"
+
+    @property
+    def about(self) -> str:
+        """The namespace's own hash; the key every script declares."""
+        return self("about")
+
+    def job(self, job_id: str) -> str:
+        """The hash of one job."""
+        return self(f"job:{job_id}")
+
+    def ready(self, type_: str, uses: str | None = None) -> str:
+        """A type's line, or its line of jobs that use something else ('none' or 'pool=n,...')."""
+        return self(f"ready:{type_}" if uses is None else f"ready:{type_}|{uses}")
+
+    def pool(self, name: str, part: str = "") -> str:
+        """A pool's hash, or a part of it: sessions, in_use, waiting, callers."""
+        return self(f"pool:{name}:{part}" if part else f"pool:{name}")
+
+    def lane(self, client: str, index: int) -> str:
+        """The record of one lane of numbered requests."""
+        return self(f"lane:{client}:{index}")
+
+    def bell(self, name: str) -> str:
+        """The list on which one connection blocks."""
+        return self(f"bell:{name}")

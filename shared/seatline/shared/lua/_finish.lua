@@ -1,0 +1,51 @@
+-- _finish: ends jobs. A finished job keeps its record until retention trims it, by age and by count; only
+-- interrupted ones wait for a person. Whoever waits for the end is rung. Needs _base, _bells.
+local ended = {}
+
+-- End one job; `more` are further fields. The zsets are written together by finish_done.
+local function finish(id, state, listeners, more)
+  redis.call('HSET', ns .. 'job:' .. id, 'state', state, 'finished', now, unpack(more or {}))
+  local list = ended[state]
+  if not list then
+    list = {}
+    ended[state] = list
+  end
+  list[#list + 1] = now
+  list[#list + 1] = id
+  if listeners and listeners ~= '' then
+    for bell in string.gmatch(listeners, '%S+') do ring_bell(bell) end
+    redis.call('HDEL', ns .. 'job:' .. id, 'listeners')
+  end
+end
+
+local function finish_done()
+  for state, list in pairs(ended) do
+    for i = 1, #list, 400 do
+      redis.call('ZADD', ns .. 'finished:' .. state, unpack(list, i, math.min(i + 399, #list)))
+    end
+  end
+end
+
+-- Forget a job altogether.
+local function erase(id)
+  local key = ns .. 'job:' .. id
+  local submission = redis.call('HGET', key, 'submission')
+  if submission then redis.call('DEL', ns .. 'token:' .. submission) end
+  redis.call('DEL', key, key .. ':result', key .. ':history')
+end
+
+-- Trim at most `most` finished jobs of a state: the oldest above keep_count, else those older than keep_ms.
+local function trim(state, keep_ms, keep_count, most)
+  local key = ns .. 'finished:' .. state
+  local excess = redis.call('ZCARD', key) - keep_count
+  local old
+  if excess > 0 then
+    old = redis.call('ZRANGE', key, 0, math.min(excess, most) - 1)
+  else
+    old = redis.call('ZRANGEBYSCORE', key, '-inf', now - keep_ms, 'LIMIT', 0, most)
+  end
+  if #old == 0 then return end
+  redis.call('ZREM', key, unpack(old))
+  for _, id in ipairs(old) do erase(id) end
+  redis.call('HINCRBY', ns .. 'about', 'trimmed', #old)
+end

@@ -1,0 +1,172 @@
+-- _seats: who holds which seats, and who has the next claim on them. The sessions (owner|n -> deadline) are the
+-- truth; in_use is a counter that expires and is then counted anew, so it cannot drift. A claim is the place of a
+-- waiting job (or program) in the pool's line; it counts only while a worker of its type is idle, or the program
+-- asks. Pools are read once a call. Needs _base, _bells.
+local COUNTER_LIFE = 60000
+local CLAIMS_SEEN = 32
+local pools, specs = {}, {}
+
+-- 'vault=1,gpu=2' -> {{'vault', 1}, {'gpu', 2}}; 'none' -> {}
+local function seats_of(spec)
+  local list = specs[spec]
+  if not list then
+    list = {}
+    for name, n in string.gmatch(spec, '([^=,]+)=(%d+)') do list[#list + 1] = {name, tonumber(n)} end
+    specs[spec] = list
+  end
+  return list
+end
+
+local function need_of(spec, name)
+  for _, seat in ipairs(seats_of(spec)) do
+    if seat[1] == name then return seat[2] end
+  end
+  return 0
+end
+
+local function pool_of(name)
+  local pool = pools[name]
+  if pool then return pool end
+  local key = ns .. 'pool:' .. name
+  local v = redis.call('HMGET', key, 'capacity', 'external', 'external_until', 'keep', 'keep_priority')
+  pool = {name = name, key = key, known = v[1] and true or false, capacity = tonumber(v[1] or 0), external = 0,
+    keep = tonumber(v[4] or 0), keep_priority = tonumber(v[5] or 0), granted = {}, life = COUNTER_LIFE}
+  if v[2] and (not v[3] or tonumber(v[3]) > now) then pool.external = tonumber(v[2]) end
+  pool.used = tonumber(redis.call('GET', key .. ':in_use'))
+  if not pool.used then
+    pool.used = 0
+    for _, session in ipairs(redis.call('ZRANGE', key .. ':sessions', 0, -1)) do
+      pool.used = pool.used + tonumber(string.match(session, '|(%d+)$'))
+    end
+  end
+  pools[name] = pool
+  return pool
+end
+
+-- The claims that count, most urgent first: {priority, member, need, type or nil for a program}.
+local function claims_of(pool)
+  if pool.claims then return pool.claims end
+  pool.claims, pool.lined = {}, false
+  local line = redis.call('ZRANGE', pool.key .. ':waiting', 0, CLAIMS_SEEN - 1, 'WITHSCORES')
+  for i = 1, #line, 2 do
+    local member, need, type, counts = line[i], nil, nil, false
+    pool.lined = true
+    if #member == 16 then
+      local job = redis.call('HMGET', ns .. 'job:' .. member, 'state', 'type', 'uses')
+      if job[1] ~= 'ready' then
+        redis.call('ZREM', pool.key .. ':waiting', member)
+      else
+        type = job[2]
+        need = need_of(job[3] or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none', pool.name)
+        counts = need > 0 and has_idle(type)
+      end
+    else
+      need = tonumber(string.match(member, '|(%d+)$'))
+      counts = tonumber(redis.call('ZSCORE', pool.key .. ':callers', member) or 0) >= now
+      if not counts then
+        redis.call('ZREM', pool.key .. ':waiting', member)
+        redis.call('ZREM', pool.key .. ':callers', member)
+      end
+    end
+    if counts then
+      pool.claims[#pool.claims + 1] = {priority = tonumber(line[i + 1]), member = member, need = need, type = type}
+    end
+  end
+  return pool.claims
+end
+
+-- Seats that one of this priority could ever have: what is not external and not kept for the more urgent.
+local function seats_at_all(pool, priority)
+  local kept = 0
+  if pool.keep > 0 and priority > pool.keep_priority then kept = pool.keep end
+  return pool.capacity - pool.external - kept
+end
+
+-- Seats free for this member of the pool's line: claims of the more urgent are left alone (S6).
+local function seats_free(pool, priority, member)
+  local free = seats_at_all(pool, priority) - pool.used
+  if free <= 0 then return free end
+  for _, claim in ipairs(claims_of(pool)) do
+    local ahead = claim.priority < priority or (claim.priority == priority and claim.member < member)
+    if ahead then free = free - claim.need end
+  end
+  return free
+end
+
+local function claim(pool, priority, member, need, type)
+  local list = claims_of(pool)
+  for _, known in ipairs(list) do
+    if known.member == member then return end
+  end
+  list[#list + 1] = {priority = priority, member = member, need = need, type = type}
+  redis.call('ZADD', pool.key .. ':waiting', priority, member)
+end
+
+local function unclaim(pool, member)
+  claims_of(pool)
+  if not pool.lined then return end
+  redis.call('ZREM', pool.key .. ':waiting', member)
+  for i, known in ipairs(pool.claims) do
+    if known.member == member then return table.remove(pool.claims, i) end
+  end
+end
+
+-- All the seats of a spec or none (S1). Refusal claims them, unless they could never be had. With `only_look` nothing
+-- is taken or claimed. Returns true if they were free.
+local function take_seats(spec, priority, id, owner, deadline, type, only_look)
+  local wanted, ok, ever = seats_of(spec), true, true
+  for _, seat in ipairs(wanted) do
+    local pool = pool_of(seat[1])
+    if seats_free(pool, priority, id) < seat[2] then ok = false end
+    if seats_at_all(pool, priority) < seat[2] then ever = false end
+  end
+  if only_look then return ok end
+  for _, seat in ipairs(wanted) do
+    local pool = pool_of(seat[1])
+    if ok then
+      unclaim(pool, id)
+      pool.used = pool.used + seat[2]
+      pool.granted[#pool.granted + 1] = deadline
+      pool.granted[#pool.granted + 1] = owner .. '|' .. seat[2]
+      pool.life = math.max(pool.life, 2 * (deadline - now))
+      pool.dirty = true
+    elseif ever then
+      claim(pool, priority, id, seat[2], type)
+    end
+  end
+  return ok
+end
+
+-- Give back what an owner holds of a spec; only what is really held counts, so it happens once.
+local function free_seats(spec, owner)
+  for _, seat in ipairs(seats_of(spec)) do
+    local pool = pool_of(seat[1])
+    if redis.call('ZREM', pool.key .. ':sessions', owner .. '|' .. seat[2]) == 1 then
+      pool.used = pool.used - seat[2]
+      pool.dirty, pool.freed = true, true
+    end
+  end
+end
+
+-- Ring for the claims that can have their seats now.
+local function ring_claims(pool)
+  local free = pool.capacity - pool.external - pool.used
+  for _, known in ipairs(claims_of(pool)) do
+    free = free - known.need
+    if free < 0 then return end
+    if known.type then ring(known.type, 1) else ring_bell(string.match(known.member, '([^:|]+)|%d+$')) end
+  end
+end
+
+-- Write the sessions and counters that changed, then ring for freed seats.
+local function seats_done()
+  for _, pool in pairs(pools) do
+    for i = 1, #pool.granted, 400 do
+      redis.call('ZADD', pool.key .. ':sessions', unpack(pool.granted, i, math.min(i + 399, #pool.granted)))
+    end
+    if pool.dirty then
+      redis.call('SET', pool.key .. ':in_use', string.format('%.0f', pool.used), 'PX', string.format('%.0f', pool.life))
+    end
+    if pool.freed then ring_claims(pool) end
+  end
+end

@@ -1,0 +1,31 @@
+-- contact: the first words on a new connection. A new namespace is founded; a server that runs anew may have lost its
+-- last writes, so the sequence jumps ahead of whatever was lost and no id is ever given twice (DESIGN 5.4).
+-- Idempotent by comparison.
+--
+-- Needs    _base
+--
+-- KEYS[1]  about     the namespace's hash
+--
+-- ARGV[1]  schema    the key layout this client knows
+-- ARGV[2]  run       the server's run id
+-- ARGV[3]  creation  random id for a namespace founded now
+--
+-- Returns  ok        now, schema, creation
+--          newer     schema: the namespace was written by a newer Seatline
+--
+-- Events   none
+local schema, run, creation = ARGV[1], ARGV[2], ARGV[3]
+local about = ns .. 'about'
+
+local v = redis.call('HMGET', about, 'schema', 'creation', 'run')
+if not v[1] then
+  redis.call('HSET', about, 'schema', schema, 'creation', creation, 'run', run, 'founded', now)
+  return {'ok', now, schema, creation}
+end
+if tonumber(v[1]) > tonumber(schema) then return {'newer', v[1]} end
+if v[3] ~= run then
+  redis.call('HSET', about, 'run', run)
+  redis.call('HINCRBY', about, 'gaps', 1000000)
+  redis.call('INCRBY', ns .. 'seq', 1000000)
+end
+return {'ok', now, v[1], v[2]}

@@ -1,0 +1,36 @@
+-- gate: pause or resume the namespace or one type (jobs are accepted, none starts), or close the namespace (new jobs
+-- are refused) and reopen it (Q19).
+--
+-- Needs    _base _lane _bells _lines
+--
+-- KEYS[1]  about     the namespace's hash
+-- KEYS[2]  lane      the client's lane
+--
+-- ARGV[1]  number    of this request in its lane
+-- ARGV[2]  digest    of this request
+-- ARGV[3]  type      its name, or '' for the namespace
+-- ARGV[4]  gate      'paused' or 'closed'
+-- ARGV[5]  by        who asks, or '' to lift the gate
+--
+-- Returns  ok        'was' if the gate already stood so, else 'now'
+--          past conflict forgotten   the lane refuses (see _lane)
+--
+-- Events   gate type, paused or closed, by
+local lane, number, digest, type, gate, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local known = lane_known(lane, number, digest)
+if known then return known end
+local key = ns .. 'about'
+if type ~= '' then
+  key = ns .. 'type:' .. type
+  line_known(type, nil)
+end
+local stood = redis.call('HEXISTS', key, gate) == 1
+if by ~= '' then
+  redis.call('HSET', key, gate, now .. ' ' .. by)
+else
+  redis.call('HDEL', key, gate)
+  if type == '' then ring_everyone() else ring(type, 1000000) end
+end
+redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'gate', type, gate, by)
+return lane_keep(lane, number, digest, {'ok', stood == (by ~= '') and 'was' or 'now'})

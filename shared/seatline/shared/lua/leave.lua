@@ -1,0 +1,31 @@
+-- leave: a worker goes, having handed back all it held. If a bell rang for it meanwhile, the next worker is rung.
+-- Idempotent by nature.
+--
+-- Needs    _base _bells
+--
+-- KEYS[1]  about     the namespace's hash
+--
+-- ARGV[1]  worker    its id
+-- ARGV[2]  offer     digest of the types it supports
+-- ARGV[3]  bell      the bell it waited on
+--
+-- Returns  ok        now
+--
+-- Events   left worker
+local worker, offer, bell = ARGV[1], ARGV[2], ARGV[3]
+
+redis.call('ZREM', ns .. 'idle:' .. offer, worker)
+if redis.call('DEL', ns .. 'bell:' .. bell) == 1 then ring_offer(offer, 1) end
+if redis.call('GET', ns .. 'alarm') == worker then
+  redis.call('DEL', ns .. 'alarm')
+  ring_offer(offer, 1)
+end
+redis.call('DEL', ns .. 'worker:' .. worker)
+redis.call('ZREM', ns .. 'workers', worker)
+local alone = true
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', now, '+inf', 'LIMIT', 0, 1000)) do
+  if redis.call('HGET', ns .. 'worker:' .. other, 'offer') == offer then alone = false end
+end
+if alone then redis.call('DEL', ns .. 'offer:' .. offer, ns .. 'idle:' .. offer) end
+redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'left', worker)
+return {'ok', now}

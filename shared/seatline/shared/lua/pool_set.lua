@@ -1,0 +1,26 @@
+-- pool_set: make a pool, or change its capacity. Lowered below what is held, nobody new gets in until it fits (S2).
+--
+-- Needs    _base _lane _bells
+--
+-- KEYS[1]  about     the namespace's hash
+-- KEYS[2]  lane      the client's lane
+--
+-- ARGV[1]  number    of this request in its lane
+-- ARGV[2]  digest    of this request
+-- ARGV[3]  name      of the pool
+-- ARGV[4]  fields    words that follow for its hash
+-- ARGV[5]  words     capacity N, keep N, keep_priority N
+--
+-- Returns  ok        'new' or 'changed'
+--          past conflict forgotten   the lane refuses (see _lane)
+--
+-- Events   pool name
+local lane, number, digest, name, fields, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 5
+
+local known = lane_known(lane, number, digest)
+if known then return known end
+redis.call('HSET', ns .. 'pool:' .. name, unpack(ARGV, FIRST, FIRST + fields - 1))
+local new = redis.call('SADD', ns .. 'pools', name)
+ring_everyone()
+redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
+return lane_keep(lane, number, digest, {'ok', new == 1 and 'new' or 'changed'})

@@ -1,0 +1,69 @@
+-- reap: take back leases and sessions that a first look found expired, if one renewal interval later nothing about
+-- them has changed. A live holder would have renewed meanwhile. Idempotent by comparison: unnumbered.
+--
+-- Needs    _base _bells _lines _seats _finish
+--
+-- KEYS[1]  about     the namespace's hash
+--
+-- ARGV[1]  by        the worker that reaps
+-- ARGV[2]  losses    a job lost so often is interrupted whatever its if_lost says
+-- ARGV[3]  suspects  each four words: 'job', id, token, deadline or 'session', pool, owner|n, deadline; at most 64
+--
+-- Returns  ok        a word for each suspect: 'ready' (runs again, at its place), 'interrupted' (a person decides),
+--                    'cancelled' (it had been asked to stop), 'freed' (a session), 'alive' (it was renewed or settled)
+--
+-- Events   reaped ids, states
+local by, most, FIRST = ARGV[1], tonumber(ARGV[2]), 3
+
+local words, taken, out = {}, {}, {''}
+for at = FIRST, #ARGV - 3, 4 do
+  local kind, a, b, deadline = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  words[#words + 1] = 'alive'
+  if kind == 'job' then
+    local score = tonumber(redis.call('ZSCORE', ns .. 'running', a) or -1)
+    local job = redis.call('HMGET', ns .. 'job:' .. a, 'state', 'token', 'seats', 'listeners', 'if_lost', 'losses',
+      'type', 'uses', 'priority', 'cancel', 'worker')
+    if score == deadline and score <= now and job[1] == 'running' and job[2] == b then
+      taken[#words] = job
+      out[#out + 1] = a
+    end
+  else
+    local score = tonumber(redis.call('ZSCORE', ns .. 'programs', a .. '|' .. b) or -1)
+    if score == deadline and score <= now then taken[#words] = true end
+  end
+end
+
+redis.call('ZREM', ns .. 'running', unpack(out))
+for i = 1, #words do
+  local at = FIRST + 4 * (i - 1)
+  local a, b, job = ARGV[at + 1], ARGV[at + 2], taken[i]
+  if job == true then
+    words[i] = 'freed'
+    redis.call('ZREM', ns .. 'programs', a .. '|' .. b)
+    local owner, n = string.match(b, '^(.*)|(%d+)$')
+    free_seats(a .. '=' .. n, owner)
+  elseif job then
+    local losses = tonumber(job[6] or 0) + 1
+    if job[3] then free_seats(job[3], 'job:' .. a .. ':' .. b) end
+    redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. job[11])
+    if job[10] then
+      words[i] = 'cancelled'
+      finish(a, 'cancelled', job[4], {'losses', losses})
+    elseif job[5] == 'rerun' and losses < most then
+      words[i] = 'ready'
+      redis.call('HSET', ns .. 'job:' .. a, 'state', 'ready', 'losses', losses)
+      line_up(a, job[7], job[8], job[9])
+    else
+      words[i] = 'interrupted'
+      finish(a, 'interrupted', job[4], {'losses', losses, 'error',
+        'its worker ' .. job[11] .. ' was lost while it ran' .. (losses >= most and ' (' .. losses .. ' times)' or '')})
+    end
+  end
+end
+finish_done()
+seats_done()
+if #out > 1 then
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'reaped', table.concat(out, ' '), 'by', by,
+    'states', table.concat(words, ' '))
+end
+return {'ok', words}

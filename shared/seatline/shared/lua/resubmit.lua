@@ -1,0 +1,40 @@
+-- resubmit: make an ended job ready again: same id, params and priority, attempts counted anew, the old error kept in
+-- its history (Q22).
+--
+-- Needs    _base _lane _bells _lines _seats _withdraw
+--
+-- KEYS[1]  about     the namespace's hash
+-- KEYS[2]  lane      the client's lane
+--
+-- ARGV[1]  number    of this request in its lane
+-- ARGV[2]  digest    of this request
+-- ARGV[3]  id        of the job
+-- ARGV[4]  by        who asks
+--
+-- Returns  ok        the state it had ended in
+--          missing   no such job
+--          state     the state it is in: it has not ended
+--          past conflict forgotten   the lane refuses (see _lane)
+--
+-- Events   resubmitted id, by
+local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+local known = lane_known(lane, number, digest)
+if known then return known end
+local key = ns .. 'job:' .. id
+local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt')
+local state = job[1]
+if not state then return lane_keep(lane, number, digest, {'missing'}) end
+if state == 'ready' or state == 'scheduled' or state == 'running' then
+  return lane_keep(lane, number, digest, {'state', state})
+end
+redis.call('ZREM', ns .. 'finished:' .. state, id)
+note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[7] or 0)
+  .. (job[6] and ': ' .. (job[5] or '') .. ' ' .. job[6] or ''))
+redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'result_until', 'finished', 'cancel', 'losses', 'attempt',
+  'worker', 'started', 'token', 'seats')
+redis.call('DEL', key .. ':result')
+redis.call('HSET', key, 'state', 'ready')
+line_up(id, job[2], job[3], job[4])
+redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'resubmitted', id, 'by', by)
+return lane_keep(lane, number, digest, {'ok', state})

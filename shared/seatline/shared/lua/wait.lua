@@ -1,0 +1,31 @@
+-- wait: look whether a job has ended; if not, be rung when it does. Looking and registering are one step, so an end
+-- cannot fall between. Idempotent by nature.
+--
+-- Needs    _base
+--
+-- KEYS[1]  about     the namespace's hash
+--
+-- ARGV[1]  id        of the job
+-- ARGV[2]  created   what its submission was told, or '' : another value means that the server lost that job
+-- ARGV[3]  bell      to be rung at its end
+--
+-- Returns  ended     now, the job's hash, the stored result or ''
+--          waits     state; the bell is registered
+--          missing   no such job (or another one under that id)
+--          crowd     64 wait for this job already: look again later
+--
+-- Events   none
+local id, created, bell = ARGV[1], ARGV[2], ARGV[3]
+local key = ns .. 'job:' .. id
+
+local job = redis.call('HMGET', key, 'state', 'created', 'listeners')
+if not job[1] or (created ~= '' and job[2] ~= created) then return {'missing'} end
+local state, listeners = job[1], job[3] or ''
+if state ~= 'ready' and state ~= 'running' and state ~= 'scheduled' then
+  return {'ended', now, redis.call('HGETALL', key), redis.call('GET', key .. ':result') or ''}
+end
+if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
+  if #listeners > 2048 then return {'crowd'} end
+  redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
+end
+return {'waits', state}

@@ -1,0 +1,230 @@
+"""One thread's connection to the server, and what its errors mean.
+
+redis-py repeats commands by itself after a lost connection, scripts too (measured: one lost reply ran a script twice).
+So its retries are off here, its time-outs are ours, and whether to send again is decided in one place, ``store.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.connection import ConnectionPool
+
+from seatline.shared.calls.base import Command
+from seatline.shared.calls.contact import contact
+from seatline.shared.config import Settings
+from seatline.shared.errors import (
+    InvalidInput,
+    SeatlineError,
+    ServerFull,
+    ServerReadOnly,
+    ServerRefused,
+    ServerUnavailable,
+)
+from seatline.shared.keys import Keys
+from seatline.shared.scripts import script
+
+__all__ = ["Link", "Lost", "NotNow", "explain", "where"]
+
+_SCHEMES = ("redis", "rediss", "unix")
+#: The server says so without having executed anything, and may not say so in a moment.
+_NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "ERR max number of clients")
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+
+
+class Lost(Exception):  # noqa: N818 - not an error for callers: the store decides
+    """The connection failed; ``sent`` tells whether the request may have been executed."""
+
+    def __init__(self, cause: BaseException, *, sent: bool) -> None:
+        super().__init__(str(cause))
+        self.cause, self.sent = cause, sent
+
+
+class NotNow(Exception):  # noqa: N818 - as above
+    """The server answered that it cannot just now; nothing was executed."""
+
+
+def where(url: str) -> str:
+    """Return a URL that can be shown: no password in it."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    netloc = (parts.username or "") + ":***@" + (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
+    return parts._replace(netloc=netloc).geturl()
+
+
+def explain(error: BaseException, url: str) -> SeatlineError:
+    """Turn an error of the wire into ours: one line, the reason, the next step. Passwords are never shown."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    place = where(url)
+    if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError) or said.startswith(
+        ("WRONGPASS", "NOAUTH", "NOPERM")
+    ):
+        return ServerRefused(f"{place} refused the login or a command ({said}). Check user, password and rights in SEATLINE_URL.")
+    if isinstance(error, redis.exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
+        return ServerReadOnly(f"{place} is a read-only replica. Use the address of the primary.")
+    if said.startswith("MISCONF"):
+        return ServerReadOnly(f"{place} has stopped taking writes: it cannot save to its disk. Free space there, then try again.")
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith("OOM"):
+        return ServerFull(
+            f"{place} has no memory left: nothing was stored. Running jobs still end; raise maxmemory or let workers drain."
+        )
+    if isinstance(error, redis.exceptions.TimeoutError):
+        return ServerUnavailable(f"{place} did not answer in time ({said}). Is it overloaded or stopped?")
+    if isinstance(error, redis.exceptions.ConnectionError | OSError):
+        return ServerUnavailable(f"{place} cannot be reached ({said}). Check the URL and that the server runs.")
+    return ServerRefused(f"{place}: {said}")
+
+
+class Link:
+    """A connection that is opened when needed, by one thread."""
+
+    def __init__(self, url: str, settings: Settings, *, name: str) -> None:
+        self.keys, self.name = Keys(settings.namespace), name
+        self.creation: str | None = None
+        self.move_to(url, settings)
+
+    def move_to(self, url: str, settings: Settings) -> None:
+        """Use this address from the next connection on."""
+        scheme = urlsplit(url).scheme
+        if scheme not in _SCHEMES:
+            raise InvalidInput(f"url: {where(url)!r} must begin with redis://, rediss:// or unix://.")
+        self.url = url
+        try:
+            self._connection: Any = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                retry=None,
+                retry_on_error=[],
+                decode_responses=False,
+                socket_timeout=settings.timeout,
+                socket_connect_timeout=settings.connect_timeout,
+                client_name=self.name,
+                driver_info=None,
+            ).make_connection()
+        except (ValueError, TypeError) as error:
+            raise InvalidInput(f"url: {where(url)!r} cannot be read ({error}).") from None
+        self._pid = os.getpid()
+        self._met = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether a socket is open (as far as this side knows)."""
+        return self._connection._sock is not None  # noqa: SLF001 - redis-py has no public way to ask
+
+    def close(self) -> None:
+        """Close the socket; the next use opens a new one."""
+        self._met = False
+        with contextlib.suppress(Exception):
+            self._connection.disconnect()
+
+    def open(self, *, meet: bool) -> None:
+        """Connect, and on a new connection exchange the first words (``meet``: the caller will write).
+
+        Raises:
+            Lost: not reached; nothing was sent.
+            SeatlineError: the server refused.
+
+        """
+        if not self.connected:
+            self._met = False
+            try:
+                self._connection.connect()
+            except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+                raise explain(error, self.url) from None
+            except (redis.exceptions.RedisError, OSError) as error:
+                if str(error).startswith(_NOT_NOW):
+                    raise NotNow(str(error)) from None
+                if isinstance(error, redis.exceptions.ResponseError):
+                    raise explain(error, self.url) from None
+                raise Lost(error, sent=False) from None
+        if meet and not self._met:
+            self._meet()
+
+    def _meet(self) -> None:
+        try:
+            (info,) = self.send([("INFO", "server")])
+            found = _RUN_ID.search(info)
+            run = found[1].decode() if found else ""
+        except redis.exceptions.ResponseError:
+            run = ""  # this login may not ask: somebody else's contact will notice a new run
+        call = contact(run)
+        reply = self.run(call.script, [self.keys.about], call.words)
+        refusal = call.refusals.get(reply[0].decode())
+        if refusal:
+            raise refusal(reply)
+        self.creation = call.parse(reply)
+        self._met = True
+
+    def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together and read their replies.
+
+        Raises:
+            Lost: the connection failed in between.
+            redis.exceptions.ResponseError: the server's answer to one of them.
+
+        """
+        connection = self._connection
+        try:
+            connection.send_packed_command(
+                [part for command in commands for part in connection.pack_command(*command)], check_health=False
+            )
+            replies: list[Any] = []
+            error: Exception | None = None
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.exceptions.ResponseError as refused:
+                    error = error or refused
+            if error:
+                raise error
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as lost:
+            self.close()
+            raise Lost(lost, sent=True) from None
+        except BaseException as other:
+            if not isinstance(other, redis.exceptions.ResponseError):
+                self.close()
+            raise
+        return replies
+
+    def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> list[Any]:
+        """Run a script, loading it if the server does not know it (then nothing was executed)."""
+        known = script(name)
+        command = ("EVALSHA", known.sha, len(keys), *keys, *words)
+        try:
+            try:
+                (reply,) = self.send([command])
+            except redis.exceptions.NoScriptError:
+                self.send([("SCRIPT", "LOAD", known.text)])
+                (reply,) = self.send([command])
+        except redis.exceptions.ResponseError as error:
+            if str(error).startswith(_NOT_NOW) or isinstance(error, redis.exceptions.BusyLoadingError):
+                raise NotNow(str(error)) from None
+            raise explain(error, self.url) from None
+        result: list[Any] = reply
+        return result
+
+    def block(self, key: str, seconds: float) -> bool:
+        """Wait for a bell; True if it rang. The answer may take ``seconds`` longer than others may."""
+        connection = self._connection
+        usual = connection.socket_timeout
+        try:
+            connection.send_command("BLPOP", key, f"{seconds:.3f}", check_health=False)
+            return connection.read_response(timeout=seconds + usual) is not None
+        except redis.exceptions.ResponseError as error:
+            self.close()
+            if str(error).startswith(_NOT_NOW):
+                raise NotNow(str(error)) from None
+            raise explain(error, self.url) from None
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as lost:
+            self.close()
+            raise Lost(lost, sent=True) from None
+        except BaseException:
+            self.close()
+            raise

@@ -1,0 +1,51 @@
+"""A listener: one connection that waits on one bell.
+
+Every connection has a bell of its own, with a new name after each reconnection: a half-open old connection that the
+server still believes in must not swallow the ring. Whoever reconnects must look first; ``wait`` says so by returning
+True, as if the bell had rung.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from seatline.shared.keys import Keys
+from seatline.shared.store.lane import client_id
+from seatline.shared.store.link import Link, Lost, NotNow
+
+__all__ = ["LONGEST", "Listener"]
+
+#: A block lasts at most so long (seconds): a dead connection is noticed, and a lost ring costs no more.
+LONGEST = 5.0
+
+
+class Listener:
+    """Waits on a bell; its ``name`` is what to register."""
+
+    def __init__(self, link: Callable[[], Link], keys: Keys) -> None:
+        self._make, self._keys = link, keys
+        self._link = link()
+        self.name = client_id()
+        self._closed = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for at most ``seconds`` (5 at most). True: it rang, or look anyway (a new connection, a new name).
+
+        Raises:
+            Lost, NotNow: the server is away; the name has changed, so register again before the next wait.
+
+        """
+        try:
+            if not self._link.connected:
+                self._link.open(meet=False)
+            return self._link.block(self._keys.bell(self.name), max(0.01, min(seconds, LONGEST)))
+        except (Lost, NotNow):
+            self.name = client_id()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; a wait in another thread ends."""
+        self._closed = True
+        with contextlib.suppress(Exception):
+            self._link.close()
