@@ -35,7 +35,8 @@ What happens when
 * *the folder is shared by several hosts or containers*: the lock holds where the file system has locks; who cannot
   reach the living server is told so and starts none;
 * *the socket was swept away* (end of a login, a cleaner of temp folders): we join over 127.0.0.1. The password is sent
-  there only while ``alive.lock`` is held: on a port that was given up, another local user may listen;
+  there only while ``alive.lock`` is held and the port is this user's: on one that was given up anybody may listen.
+  (A client that keeps a redis:// URL and connects again by itself cannot know that. Hence the socket comes first);
 * *the state folder is deleted* under a running server: it cannot be found any more; end it by its pid;
 * *a service manager* that ends whole control groups ends the server with the service that started it. In production
   run a server of its own and set ``SEATLINE_EMBEDDED=never``.

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import gethostname
@@ -131,40 +132,52 @@ def look(state: StateFolder) -> EmbeddedServer:
     if record is None or password is None:
         raise ServerUnavailable(f"{state.record if record is None else state.password_file} is missing")
     reason: ServerError = ServerUnavailable("it has ended")
-    for by_socket in (True, False):
-        if by_socket and record.socket is None:
-            continue
-        # Loopback belongs to every local user: the password goes there only while our server lives and has the port.
-        if not by_socket and not is_alive(state):
-            continue
-        address = record.socket if by_socket and record.socket else (LOOPBACK, record.port)
+    if record.socket:
         try:
-            answer = _ask(address, password, LOOK_SECONDS)
+            return _meet(state, record, password, record.socket)
         except ServerError as error:
             reason = error
-            continue
-        if answer.configuration == str(state.configuration):
-            return _describe(state, record, answer, password, by_socket=by_socket)
-        reason = ServerUnavailable("the server at its address belongs to another folder")
-    raise reason
+    # Loopback belongs to every local user: the password goes there only while our server lives and the port is ours.
+    if not (is_alive(state) and _is_ours(record.port)):
+        raise reason
+    by_port = _meet(state, record, password, None)
+    if record.socket:
+        # A server that starts opens its port before its socket. It has answered, so now both are open.
+        with suppress(ServerError):
+            return _meet(state, record, password, record.socket)
+    return by_port
 
 
-def _describe(state: StateFolder, record: Record, answer: _Answer, password: str, *, by_socket: bool) -> EmbeddedServer:
-    if by_socket and record.socket:
-        url = f"unix://:{quote(password, safe='')}@{quote(record.socket)}?db=0"
-    else:
-        url = f"redis://:{quote(password, safe='')}@{LOOPBACK}:{record.port}/0"
+def _meet(state: StateFolder, record: Record, password: str, place: str | None) -> EmbeddedServer:
+    """Ask at one address, the socket at ``place`` or else the port, and return the server if it is this folder's."""
+    answer = _ask(place or (LOOPBACK, record.port), password, LOOK_SECONDS)
+    if answer.configuration != str(state.configuration):
+        raise ServerUnavailable("the server at its address belongs to another folder")
+    secret = quote(password, safe="")
     return EmbeddedServer(
-        url=url,
+        url=f"unix://:{secret}@{quote(place)}?db=0" if place else f"redis://:{secret}@{LOOPBACK}:{record.port}/0",
         pid=answer.pid,
         port=record.port,
-        socket=Path(record.socket) if by_socket and record.socket else None,
+        socket=Path(place) if place else None,
         binary=Path(answer.binary),
         flavour=answer.flavour,
         version=answer.version,
         folder=state.path,
         password_file=state.password_file,
     )
+
+
+def _is_ours(port: int) -> bool:
+    """Return whether a process of this user listens on the port; True too where the kernel does not show it (macOS).
+
+    A server that starts lives before it binds, and somebody may be quicker to take the port.
+    """
+    try:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    except OSError:
+        return True
+    listening, owner = "0A", str(os.geteuid())
+    return any(row[1].endswith(f":{port:04X}") and row[3] == listening and row[7] == owner for row in rows)
 
 
 def _ask(address: str | tuple[str, int], password: str, seconds: float) -> _Answer:

@@ -44,6 +44,18 @@ class Listener:
             self.name = client_id()
             raise
 
+    def wait_or_look(self, seconds: float, *, rename: bool = True) -> None:
+        """Wait, or return at once when the server is away: whoever asks next will be patient, or told.
+
+        With ``rename=False`` the name stays (a bell that nobody else could hold).
+        """
+        name = self.name
+        try:
+            self.wait(seconds)
+        except (Lost, NotNow):
+            if not rename:
+                self.name = name
+
     def close(self) -> None:
         """Close the connection; a wait in another thread ends."""
         self._closed = True

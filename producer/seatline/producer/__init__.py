@@ -1,0 +1,16 @@
+"""Put jobs on the queue and follow them. Needs no handler code.
+
+::
+
+    queue = Queue("redis://localhost:6379/0", namespace="farm")
+    handle = queue.enqueue("drawing.publish", {"file": "a.dwg"}, uses={"vault": 1})
+    handle.result(timeout=30)
+"""
+
+from seatline.producer.handle import JobHandle
+from seatline.producer.pools import Pools, ProgramSession
+from seatline.producer.queue import Queue
+from seatline.producer.why import Obstacle
+from seatline.shared.job import Job, JobRecord
+
+__all__ = ["Job", "JobHandle", "JobRecord", "Obstacle", "Pools", "ProgramSession", "Queue"]

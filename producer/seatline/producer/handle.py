@@ -1,0 +1,165 @@
+"""A handle: the producer's end of one job."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from seatline.shared.calls import jobs as verbs
+from seatline.shared.calls import reads
+from seatline.shared.errors import (
+    JobCancelled,
+    JobFailed,
+    JobInterrupted,
+    JobLost,
+    JobSkipped,
+    NoSuchJob,
+    ResultExpired,
+)
+from seatline.shared.job import JobRecord, check_priority
+
+if TYPE_CHECKING:
+    from seatline.producer.queue import Queue
+    from seatline.producer.why import Obstacle
+
+__all__ = ["JobHandle", "outcome"]
+
+
+class JobHandle:
+    """One job as its producer sees it. It remembers what its submission was told, so it never shows another job that
+    got the same id after a crash of the server: it says :class:`~seatline.shared.errors.JobLost` instead.
+
+    Attributes:
+        id: 16 digits.
+        existed: True if the token stood for this job before (nothing new was stored).
+
+    """
+
+    __slots__ = ("_created", "_queue", "existed", "id")
+
+    def __init__(self, queue: Queue, job_id: str, created: int | None = None, *, existed: bool = False) -> None:
+        self._queue, self.id, self._created, self.existed = queue, job_id, created, existed
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {int(self.id)}>"
+
+    def record(self) -> JobRecord:
+        """Return a snapshot of the job.
+
+        Raises:
+            NoSuchJob: it was removed or trimmed.
+            JobLost: the server lost it.
+
+        """
+        (record,) = self._queue.store.read(reads.job_records(self._queue.store.keys, [self.id]))
+        if record is None:
+            raise NoSuchJob(f"job {int(self.id)}: no such job (any more): removed, trimmed by retention, or lost in a crash.")
+        if self._created is not None and record.created_ms != self._created:
+            raise self._lost()
+        return record
+
+    def state(self) -> str:
+        """Ask the server for the job's state."""
+        return self.record().state
+
+    def why(self) -> list[Obstacle]:
+        """Say everything that keeps the job from running now, each with what to do; empty: nothing does (W1)."""
+        from seatline.producer.why import why  # noqa: PLC0415 - a question asked now and then
+
+        return why(self._queue.store, self.record())
+
+    def history(self) -> list[str]:
+        """What people and losses did to the job, oldest first."""
+        lines = self._queue.store.read(reads.history(self._queue.store.keys, self.id))
+        return [f"{when.isoformat(timespec='seconds')} {what}" for when, what in lines]
+
+    def cancel(self) -> str:
+        """End it if it waits ('cancelled'), ask it to stop if it runs ('asked').
+
+        Raises:
+            WrongState: it has already ended.
+
+        """
+        return self._queue.store.run(verbs.cancel(self.id, self._queue.by))
+
+    def remove(self) -> str:
+        """Forget it; refused while it runs. Returns the state it was in."""
+        return self._queue.store.run(verbs.remove(self.id, self._queue.by))
+
+    def resubmit(self) -> str:
+        """Make it ready again after its end, with attempts counted anew. Returns the state it had ended in."""
+        return self._queue.store.run(verbs.resubmit(self.id, self._queue.by))
+
+    def move(self, *, priority: int) -> int:
+        """Give it another priority while it waits, keeping its id and sequence (Q6).
+
+        Returns how many jobs stand before it in its line, or -1 if it is not due yet.
+        """
+        return self._queue.store.run(verbs.move(self.id, self._queue.by, check_priority(priority)))[2]
+
+    def wait(self, timeout: float | None = None) -> JobRecord:
+        """Wait for its end, on the server and not by polling.
+
+        Args:
+            timeout: seconds, or None for as long as it takes.
+
+        Raises:
+            TimeoutError: it has not ended by then; the job goes on.
+            JobLost: the server does not have it (any more).
+
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        store, listener = self._queue.store, self._queue.listener()
+        while True:
+            answer = store.run(verbs.wait(self.id, self._created, listener.name))
+            if isinstance(answer, JobRecord):
+                return answer
+            if answer == "missing":
+                raise self._lost()
+            left = 60.0 if end is None else end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"job {int(self.id)} has not ended within {timeout} s; it goes on.")
+            listener.wait_or_look(min(left, 0.5) if answer == "crowd" else left)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for its end and return what the handler returned.
+
+        Args:
+            timeout: seconds, or None for as long as it takes.
+
+        Raises:
+            JobFailed: it failed; with the remote traceback. JobCancelled, JobInterrupted, JobSkipped, JobLost: its kinds.
+            ResultExpired: it succeeded, but the result is no longer kept.
+            TimeoutError: it has not ended by then; the job goes on.
+
+        """
+        return outcome(self.wait(timeout))
+
+    def _lost(self) -> JobLost:
+        return JobLost(
+            f"job {int(self.id)}: the server does not have it: removed, trimmed by retention, or lost in a crash that lost "
+            "its last writes. Enqueue it again (with token=... that is safe even if it was not lost)."
+        )
+
+
+def outcome(record: JobRecord) -> Any:
+    """Return the result of an ended job, or raise what its state says."""
+    name = f"job {int(record.id)} ({record.type})"
+    match record.state:
+        case "succeeded":
+            if record.result_until is not None and not record.result_packed:
+                raise ResultExpired(f"{name} succeeded, but its result was kept only until {record.result_until:%F %T} UTC.")
+            return record.result
+        case "cancelled":
+            raise JobCancelled(f"{name} was cancelled.")
+        case "interrupted":
+            raise JobInterrupted(f"{name} was interrupted: {record.error}. `seatline jobs resubmit {int(record.id)}` runs it.")
+        case "skipped":
+            raise JobSkipped(f"{name} was skipped: {record.reason or record.error or 'nothing to do'}.")
+        case _:
+            raise JobFailed(
+                f"{name} {record.state}: {record.error_type or 'error'}: {record.error}\n{record.traceback or ''}".rstrip(),
+                error_type=record.error_type or "",
+                error=record.error or "",
+                traceback=record.traceback or "",
+            )

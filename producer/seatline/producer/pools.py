@@ -1,0 +1,200 @@
+"""Pools of seats, and the seats a program holds itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from seatline.shared.calls import pools as verbs
+from seatline.shared.calls import reads
+from seatline.shared.calls.reads import PoolRecord
+from seatline.shared.config import check_name
+from seatline.shared.errors import InvalidInput, NoSuchPool, SeatlineError, StaleLease
+from seatline.shared.job import DEFAULT_PRIORITY, SEATS_MOST, check_priority
+from seatline.shared.store.lane import client_id
+
+if TYPE_CHECKING:
+    from seatline.producer.queue import Queue
+
+__all__ = ["Pools", "ProgramSession"]
+
+#: How long a waiting program's claim counts without being asked again (seconds); it asks at least every 5.
+ASKS = 8.0
+
+
+def _count(what: str, value: object, low: int = 0) -> int:
+    if type(value) is int and low <= value <= SEATS_MOST:
+        return value
+    raise InvalidInput(f"{what}: {value!r} is not a whole number from {low} to {SEATS_MOST:,}.")
+
+
+class Pools:
+    """The licence pools of a namespace: ``queue.pools["vault"]`` shows one, ``set`` makes one."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self._store = queue, queue.store
+
+    def set(self, name: str, capacity: int, *, keep: int | None = None, keep_priority: int | None = None) -> bool:
+        """Make a pool or change its capacity; returns True if it is new.
+
+        Args:
+            name: of the pool.
+            capacity: seats, 0 to a million. Lowered below what is held, nobody new gets in until it fits (S2).
+            keep: the last so many seats go only to jobs of ``keep_priority`` or more urgent (S7).
+            keep_priority: see ``keep``.
+
+        """
+        if (keep is None) != (keep_priority is None):
+            raise InvalidInput("keep, keep_priority: give both or none.")
+        if keep is not None and keep_priority is not None:
+            _count("keep", keep)
+            check_priority(keep_priority)
+        return self._store.run(verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority))
+
+    def remove(self, name: str) -> None:
+        """Forget a pool. Raises PoolBusy while somebody holds seats of it, NoSuchPool if there is none."""
+        self._store.run(verbs.remove_pool(check_name("pool", name)))
+
+    def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
+        """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
+        if not 1 <= ttl <= 366 * 86400:
+            raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a year.")
+        self._store.run(verbs.set_external(check_name("pool", name), _count("seats", seats), int(ttl * 1000)))
+
+    def __getitem__(self, name: str) -> PoolRecord:
+        """Return a pool: capacity, in_use, holders, waiting.
+
+        Raises:
+            NoSuchPool: there is none.
+
+        """
+        (record,) = self._store.read(reads.pool_records(self._store.keys, [check_name("pool", name)]))
+        if record is None:
+            raise NoSuchPool(f"pool {name}: no such pool. `seatline pools set {name} CAPACITY` makes it.")
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the pools' names."""
+        return iter(self._store.read(reads.name_set(self._store.keys, "pools")))
+
+    def list(self) -> list[PoolRecord]:
+        """Return all pools, by name."""
+        names = list(self)
+        return [record for record in self._store.read(reads.pool_records(self._store.keys, names)) if record]
+
+    def session(
+        self,
+        pool: str,
+        seats: int = 1,
+        *,
+        ttl: float = 60.0,
+        priority: int = DEFAULT_PRIORITY,
+        timeout: float | None = None,
+        name: str = "program",
+    ) -> ProgramSession:
+        """Hold seats in this program: ``with queue.pools.session("vault"): ...`` (S10).
+
+        Args:
+            pool: its name.
+            seats: how many, all or none.
+            ttl: seconds after which the seats are free again if this program dies; it renews itself every third of that.
+            priority: its place in the pool's line, among waiting jobs too.
+            timeout: seconds to wait for the seats; None: as long as it takes; 0: now or never.
+            name: how holders' lists call it.
+
+        """
+        check_name("name", name)
+        if not 1 <= ttl <= 86400:
+            raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a day.")
+        return ProgramSession(
+            self._queue, check_name("pool", pool), _count("seats", seats, 1), ttl, check_priority(priority), timeout, name
+        )
+
+
+class ProgramSession:
+    """Seats held by a program, renewed by a thread of their own until closed; lost (``.lost``) if it was away too long."""
+
+    def __init__(
+        self, queue: Queue, pool: str, seats: int, ttl: float, priority: int, timeout: float | None, name: str
+    ) -> None:
+        self._queue, self._store = queue, queue.store
+        self.pool, self.seats, self._ttl, self._priority, self._timeout = pool, seats, ttl, priority, timeout
+        self._token = client_id()
+        self.owner = f"program:{name}:{self._token}"
+        self.lost = False
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> ProgramSession:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Wait for the seats and take them.
+
+        Raises:
+            TimeoutError: not free in time.
+            NoSuchPool: there is no such pool.
+            InvalidInput: more seats than the pool could ever give.
+
+        """
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        listener, place = self._store.listener(), ""
+        listener.name = self._token
+        try:
+            while True:
+                left = 60.0 if end is None else end - time.monotonic()
+                asks = 0 if left <= 0 else int(ASKS * 1000)
+                word, detail = self._store.run(
+                    verbs.open_session(
+                        self.pool, self.owner, self.seats, ttl_ms=int(self._ttl * 1000), priority=self._priority,
+                        place=place, asks_ms=asks,
+                    )
+                )  # fmt: skip
+                if word == "ok":
+                    break
+                if word == "never":
+                    raise InvalidInput(
+                        f"seats: {self.seats} of pool {self.pool} can never be had; it has {detail} less external use."
+                    )
+                place = detail or place
+                if left <= 0:
+                    raise TimeoutError(f"pool {self.pool}: {self.seats} seats were not free within {self._timeout} s.")
+                listener.wait_or_look(left, rename=False)
+        except BaseException:
+            if place:
+                self._store.run(verbs.close_session(self.pool, self.owner, self.seats, place))
+            raise
+        finally:
+            listener.close()
+        self._thread = threading.Thread(target=self._renew, name=f"seatline-session-{self.pool}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give the seats back; closing twice does nothing."""
+        if self._thread is None:
+            return
+        self._stop.set()
+        self._thread.join()
+        self._thread = None
+        if not self._store.run(verbs.close_session(self.pool, self.owner, self.seats)) and not self.lost:
+            self.lost = True
+
+    def check(self) -> None:
+        """Raise :class:`StaleLease` if the seats were taken back because this program was away for too long."""
+        if self.lost:
+            raise StaleLease(f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's.")
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self._ttl / 3):
+            try:
+                if not self._store.run(verbs.renew_session(self.pool, self.owner, self.seats, int(self._ttl * 1000))):
+                    self.lost = True
+                    return
+            except SeatlineError:
+                continue  # the server is away; the session lives on there until its deadline, and a late renewal is good

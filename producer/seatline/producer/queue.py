@@ -1,0 +1,217 @@
+"""The queue as a producer sees it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from seatline.producer.handle import JobHandle
+from seatline.producer.listing import jobs_in
+from seatline.producer.pools import Pools
+from seatline.shared.calls import jobs as verbs
+from seatline.shared.calls import reads
+from seatline.shared.config import Settings, check_name
+from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue, SeatlineError
+from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id, job_words
+from seatline.shared.store import Listener, Store
+
+__all__ = ["Queue"]
+
+#: A batch is sent when it has so many jobs (one script call) or so many bytes.
+BATCH_BYTES = 2 * 1024 * 1024
+
+
+class Queue:
+    """One namespace of one server. Safe to share between threads and across a fork.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``, with user and password; else ``SEATLINE_URL``; else the embedded
+            server, started if need be (said in the log; ``SEATLINE_EMBEDDED=never`` forbids it).
+        namespace: a name; else ``SEATLINE_NAMESPACE``, else ``default``.
+        tenant: put on every job that names none. A mark for the login, not a guard (Q26).
+        settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``timeout`` 5, ``connect_timeout`` 2,
+            ``deadline`` 10 (how long a request is repeated after a lost connection).
+
+    Raises:
+        InvalidInput: a setting is bad.
+        NoEmbeddedServer: no server was named and none can be started.
+
+    """
+
+    def __init__(
+        self, url: str | None = None, *, namespace: str | None = None, tenant: str | None = None, **settings: float | None
+    ) -> None:
+        self.settings = Settings.load(url=url, namespace=namespace, tenant=tenant, **settings)
+        self.store = Store(self.settings, role="producer")
+        self.by = _who()
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.settings.namespace} at {self.store.place}>"
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; using the queue again opens new ones."""
+        self.store.close()
+
+    def enqueue(
+        self,
+        type: str,  # noqa: A002 - the word of the house
+        params: Mapping[str, Any] | None = None,
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        uses: Mapping[str, int] | None = None,
+        tenant: str | None = None,
+        title: str | None = None,
+        tags: Sequence[str] = (),
+        at: dt.datetime | None = None,
+        delay: float | dt.timedelta | None = None,
+        token: str | None = None,
+        result_ttl: float | None = None,
+    ) -> JobHandle:
+        """Put one job on the queue, in one round trip, exactly once; see :class:`~seatline.shared.job.Job`.
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+            Closed: the namespace takes no new jobs.
+            Conflict: the token stands for a job with other content.
+            ServerFull, ServerUnavailable, ServerRefused: nothing was stored.
+            OutcomeUnknown: the connection was lost for longer than the deadline after sending.
+
+        """
+        job = Job(type, params or {}, priority, uses, tenant, title, tags, at, delay, token, result_ttl)
+        (accepted,) = self.store.run(verbs.submit([self._words(job)]))
+        return JobHandle(self, accepted.id, accepted.created, existed=accepted.existed)
+
+    def enqueue_many(self, jobs: Iterable[Job]) -> list[str]:
+        """Put many jobs on the queue, streamed in batches of up to 1,000; returns their ids in order.
+
+        Each batch is accepted whole or not at all.
+
+        Raises:
+            PartialEnqueue: something was refused after others were accepted: ``ids``, ``index``, ``cause``.
+            SeatlineError: as for :meth:`enqueue`, if nothing was accepted yet.
+
+        """
+        ids: list[str] = []
+        batch: list[list[str | bytes]] = []
+        size = 0
+
+        def send() -> None:
+            nonlocal batch, size
+            if batch:
+                ids.extend(accepted.id for accepted in self.store.run(verbs.submit(batch)))
+                batch, size = [], 0
+
+        try:
+            for job in jobs:
+                try:
+                    words = self._words(job)
+                except InvalidInput:
+                    send()  # what came before it is good
+                    raise
+                batch.append(words)
+                size += sum(map(len, words))
+                if len(batch) >= verbs.SUBMIT_MOST or size >= BATCH_BYTES:
+                    send()
+            send()
+        except SeatlineError as error:
+            if not ids:
+                raise
+            raise PartialEnqueue(ids, len(ids), error) from error
+        return ids
+
+    def _words(self, job: Job) -> list[str | bytes]:
+        if not isinstance(job, Job):
+            raise InvalidInput(f"jobs: {job!r} is not a Job. Use Job(type, params, ...).")
+        if job.tenant is None and self.settings.tenant is not None:
+            job.tenant = self.settings.tenant
+        return job_words(job)
+
+    def find(self, token: str) -> JobHandle | None:
+        """Return the job that was enqueued with this token, or None."""
+        found = self.store.read(reads.token_owner(self.store.keys, check_name("token", token)))
+        return None if found is None else JobHandle(self, found)
+
+    def handle(self, id: str | int) -> JobHandle:  # noqa: A002 - as above
+        """Return a handle for an id, without asking the server."""
+        return JobHandle(self, job_id(id))
+
+    def job(self, id: str | int) -> JobRecord:  # noqa: A002 - as above
+        """Return a snapshot of a job.
+
+        Raises:
+            NoSuchJob: there is none.
+
+        """
+        (record,) = self.store.read(reads.job_records(self.store.keys, [job_id(id)]))
+        if record is None:
+            raise NoSuchJob(f"job {id}: no such job. It never existed, was removed, or was trimmed by retention.")
+        return record
+
+    def jobs(
+        self, *, state: str | None = None, type: str | None = None, tenant: str | None = None, limit: int | None = None  # noqa: A002
+    ) -> Iterator[JobRecord]:
+        """Iterate over jobs, read page by page.
+
+        Waiting jobs come in the order in which they would be reserved, over all types (Q25), then scheduled ones by due
+        time, running ones by lease, finished ones the newest first.
+
+        Args:
+            state: one state, or None for all that have not ended.
+            type: one type.
+            tenant: one tenant.
+            limit: at most so many.
+
+        """
+        return jobs_in(self.store, state=state, type_=type, tenant=tenant, limit=limit)
+
+    @property
+    def pools(self) -> Pools:
+        """The namespace's licence pools."""
+        return Pools(self)
+
+    def pause(self, type: str | None = None) -> bool:  # noqa: A002 - as above
+        """Accept jobs but start none, of the namespace or of one type. Returns False if it was paused already (Q19)."""
+        return self._gate(type, "paused", self.by)
+
+    def resume(self, type: str | None = None) -> bool:  # noqa: A002 - as above
+        """Go on, in order. Returns False if it was not paused."""
+        return self._gate(type, "paused", "")
+
+    def shut(self) -> bool:
+        """Close the namespace: new jobs are refused with :class:`~seatline.shared.errors.Closed`, old ones go on (Q19)."""
+        return self._gate(None, "closed", self.by)
+
+    def reopen(self) -> bool:
+        """Take new jobs again."""
+        return self._gate(None, "closed", "")
+
+    def _gate(self, type_: str | None, kind: str, by: str) -> bool:
+        return self.store.run(verbs.gate("" if type_ is None else check_name("type", type_), kind, by))
+
+    def listener(self) -> Listener:
+        """Return this thread's bell: one connection for all its waits."""
+        mine: tuple[int, Listener] | None = getattr(self._local, "mine", None)
+        if mine is None or mine[0] != os.getpid():
+            mine = self._local.mine = (os.getpid(), self.store.listener())
+        return mine[1]
+
+
+def _who() -> str:
+    """Say who acts, for a job's history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid()) if hasattr(os, "getuid") else "?"
+    return f"{user}@{socket.gethostname()}".replace("\n", " ")[:128]

@@ -1,0 +1,262 @@
+"""Why is my job not running? Every obstacle, with the thing to do about it; computed from plain reads only.
+
+A :class:`Scene` is what the server looked like in one consistent read: gates, types, pools with holders, who is live and
+who is idle. From it each waiting job gets its obstacles (``why``) or, in a listing, one word (``reason``):
+
+``due``, ``paused``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from seatline.shared.calls import reads
+from seatline.shared.calls.base import Command, Read
+from seatline.shared.job import JobRecord, uses_map
+from seatline.shared.store import Store
+
+__all__ = ["Obstacle", "Reasons", "Scene", "why"]
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """One thing that keeps a job from running: a word, a sentence, what to do."""
+
+    reason: str
+    message: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message} {self.action}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The server's state as far as it decides what may start."""
+
+    now: dt.datetime
+    about: dict[str, str]
+    types: dict[str, reads.TypeRecord]
+    pools: dict[str, reads.PoolRecord]
+    live: frozenset[str]
+    idle: dict[str, int]
+
+    @classmethod
+    def of(cls, store: Store, types: Iterable[str] | None = None) -> Scene:
+        """Read the scene, for some types or all."""
+        keys = store.keys
+        names = sorted(types) if types is not None else store.read(reads.name_set(keys, "types"))
+        pools = store.read(reads.name_set(keys, "pools"))
+        offers = store.read(reads.name_set(keys, "offers"))
+        parts: list[Read[Any]] = [
+            reads.server_time(),
+            reads.about(keys),
+            reads.type_records(keys, names),
+            reads.pool_records(keys, pools),
+            _offers(store, offers),
+        ]
+        now, about, known, held, (live, idle) = store.read(_together(parts))
+        return cls(
+            now=dt.datetime.fromtimestamp(now / 1000, dt.UTC),
+            about=about.fields,
+            types={record.name: record for record in known},
+            pools={record.name: record for record in held if record},
+            live=live,
+            idle=idle,
+        )
+
+    def served(self, type_: str) -> bool:
+        """Whether a live worker supports the type."""
+        record = self.types.get(type_)
+        return record is not None and any(offer in self.live for offer in record.offers)
+
+    def uses(self, job: JobRecord) -> dict[str, int]:
+        """What the job would take if it started now (S13)."""
+        if job.uses is not None:
+            return job.uses
+        record = self.types.get(job.type)
+        return uses_map(record.uses or "") if record else {}
+
+
+def _offers(store: Store, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int]]]:
+    commands: list[Command] = []
+    for offer in offers:
+        idle = store.keys(f"idle:{offer}")
+        commands += [("EXISTS", store.keys(f"offer:{offer}")), ("ZRANGE", idle, 0, 999, "WITHSCORES")]
+
+    def parse(replies: Any) -> tuple[frozenset[str], dict[str, int]]:
+        live = frozenset(offer for i, offer in enumerate(offers) if replies[2 * i])
+        idle = {offer: sum(int(float(free)) for free in replies[2 * i + 1][1::2]) for i, offer in enumerate(offers)}
+        return live, idle
+
+    return Read(commands, parse)
+
+
+def _together(parts: list[Read[Any]]) -> Read[list[Any]]:
+    """Send several reads as one transaction, so that they tell of one moment."""
+    commands: list[Command] = [("MULTI",), *(command for part in parts for command in part.commands), ("EXEC",)]
+
+    def parse(replies: Any) -> list[Any]:
+        answers, at, values = replies[-1], 0, list[Any]()
+        for part in parts:
+            values.append(part.parse(answers[at : at + len(part.commands)]))
+            at += len(part.commands)
+        return values
+
+    return Read(commands, parse)
+
+
+def why(store: Store, job: JobRecord) -> list[Obstacle]:
+    """Return every obstacle of a waiting job; nothing for one that runs or has ended."""
+    if job.state not in {"ready", "scheduled"}:
+        return []
+    scene = Scene.of(store)
+    found: list[Obstacle] = []
+    if job.state == "scheduled" and job.due is not None:
+        left = (job.due - scene.now).total_seconds()
+        found.append(Obstacle("due", f"it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
+    found += _gates(scene, job)
+    if not scene.served(job.type):
+        age = _span((scene.now - (job.created or scene.now)).total_seconds())
+        found.append(
+            Obstacle("no-worker", f"no live worker supports type {job.type}; it waits since {age}.", "Start one: seatline worker.")
+        )
+    found += _seats(scene, job)
+    if job.state == "ready" and (behind := _behind(store, scene, job)):
+        found.append(behind)
+    return found
+
+
+def _gates(scene: Scene, job: JobRecord) -> list[Obstacle]:
+    found: list[Obstacle] = []
+    if stamp := scene.about.get("paused"):
+        found.append(Obstacle("paused", f"the namespace is paused ({_stamp(stamp)}).", "seatline types resume --all"))
+    record = scene.types.get(job.type)
+    if record is not None and record.paused:
+        found.append(
+            Obstacle("paused", f"type {job.type} is paused ({_stamp(record.paused)}).", f"seatline types resume {job.type}")
+        )
+    return found
+
+
+def _seats(scene: Scene, job: JobRecord) -> list[Obstacle]:
+    found: list[Obstacle] = []
+    for name, seats in scene.uses(job).items():
+        pool = scene.pools.get(name)
+        if pool is None:
+            found.append(Obstacle("no-pool", f"pool {name} does not exist.", f"seatline pools set {name} CAPACITY"))
+            continue
+        at_all = pool.capacity - pool.external - (pool.keep if job.priority > pool.keep_priority else 0)
+        if at_all < seats:
+            found.append(
+                Obstacle(
+                    "seats",
+                    f"pool {name}: it needs {seats} seats, the pool can give {max(0, at_all)} "
+                    f"(capacity {pool.capacity}, {pool.external} used outside, {pool.keep} kept).",
+                    f"seatline pools set {name} CAPACITY",
+                )
+            )
+            continue
+        claimed = _claimed(pool, job)
+        if at_all - pool.in_use - claimed < seats:
+            holders = ", ".join(f"{s.kind} {s.name.lstrip('0') or s.name} ({s.seats})" for s in pool.holders[:5])
+            more = f" and {len(pool.holders) - 5} more" if len(pool.holders) > 5 else ""  # noqa: PLR2004
+            ahead = f", {claimed} claimed by more urgent waiters" if claimed else ""
+            found.append(
+                Obstacle(
+                    "seats",
+                    f"pool {name}: it needs {seats}, {pool.free} of {pool.capacity} are free{ahead}; held by {holders or 'nobody'}{more}.",
+                    f"Wait, or see: seatline pools show {name}",
+                )
+            )
+    return found
+
+
+def _claimed(pool: reads.PoolRecord, job: JobRecord) -> int:
+    """Seats that more urgent waiters of the pool claim, as far as the line tells (one each for jobs)."""
+    return sum(
+        int(member.rpartition("|")[2]) if "|" in member else 1
+        for member, priority in pool.waiting
+        if (priority, member) < (job.priority, job.id)
+    )
+
+
+def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
+    """Jobs that would be reserved before it by workers of its type, unless enough slots are free for all."""
+    record = scene.types.get(job.type)
+    offers = set(record.offers) & scene.live if record else set[str]()
+    slots = sum(scene.idle.get(offer, 0) for offer in offers)
+    lines = [
+        (store.keys.ready(other.name, uses), other.name == job.type and job_uses(job) == uses)
+        for other in scene.types.values()
+        if other.name == job.type or offers & set(other.offers)
+        for uses in other.lines
+    ]
+    commands: list[Command] = [
+        ("ZRANK", line, job.id) if own else ("ZCOUNT", line, "-inf", f"({job.priority}") for line, own in lines
+    ]
+    ahead = sum(store.read(Read(commands, lambda replies: [int(reply or 0) for reply in replies])))
+    if ahead < slots or (not ahead and not offers):
+        return None
+    if slots and not ahead:
+        return None
+    return Obstacle(
+        "behind",
+        f"{ahead} jobs stand before it and {slots} slots of workers for it are idle.",
+        f"Wait, start more workers, or: seatline jobs move {int(job.id)} --priority 1",
+    )
+
+
+def job_uses(job: JobRecord) -> str | None:
+    """Return the uses text that names the job's line, None for the type's own line."""
+    from seatline.shared.job import uses_text  # noqa: PLC0415 - only here
+
+    return None if job.uses is None else uses_text(job.uses)
+
+
+class Reasons:
+    """One word for each waiting job of a listing that is walked in reserve order (Q25)."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._free = {name: pool.free for name, pool in scene.pools.items()}
+        self._slots = dict(scene.idle)
+
+    def of(self, job: JobRecord) -> str:
+        """Return the word: what keeps this job, after those walked before it have taken what they can."""
+        if job.state == "scheduled":
+            return "due"
+        if job.state != "ready":
+            return "-"
+        if _gates(self._scene, job):
+            return "paused"
+        if not self._scene.served(job.type):
+            return "no-worker"
+        uses = self._scene.uses(job)
+        if any(name not in self._scene.pools for name in uses):
+            return "no-pool"
+        if any(self._free[name] < seats for name, seats in uses.items()):
+            return "seats"
+        offers = [offer for offer in self._scene.types[job.type].offers if self._slots.get(offer, 0) > 0]
+        if not offers:
+            return "behind"
+        self._slots[offers[0]] -= 1
+        for name, seats in uses.items():
+            self._free[name] -= seats
+        return "-"
+
+
+def _stamp(stamp: str) -> str:
+    ms, _, by = stamp.partition(" ")
+    return f"since {dt.datetime.fromtimestamp(int(ms) / 1000, dt.UTC):%F %T} UTC by {by}"
+
+
+def _span(seconds: float) -> str:
+    seconds = max(0, int(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,256 @@
+"""Reads: plain commands that any viewer may send. Listings page; nothing reads a whole set."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seatline.shared.calls.base import Command, Read, text
+from seatline.shared.job import JobRecord
+from seatline.shared.keys import Keys
+
+__all__ = [
+    "About",
+    "PoolRecord",
+    "Session",
+    "TypeRecord",
+    "WorkerRecord",
+    "about",
+    "history",
+    "job_records",
+    "name_set",
+    "page",
+    "pool_records",
+    "server_time",
+    "token_owner",
+    "type_records",
+    "worker_records",
+]
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    return {text(name): text(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _scores(flat: Sequence[bytes]) -> list[tuple[str, float]]:
+    return [(text(member), float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _moment(ms: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+
+
+def server_time() -> Read[int]:
+    """Return the server's clock in epoch ms."""
+    return Read([("TIME",)], lambda r: int(r[0][0]) * 1000 + int(r[0][1]) // 1000)
+
+
+def job_records(keys: Keys, ids: Sequence[str]) -> Read[list[JobRecord | None]]:
+    """Return snapshots of jobs, None for those that do not exist."""
+    commands: list[Command] = []
+    for job_id in ids:
+        commands += [("HGETALL", keys.job(job_id)), ("GET", keys.job(job_id) + ":result")]
+
+    def parse(replies: Sequence[Any]) -> list[JobRecord | None]:
+        return [
+            JobRecord.read(job_id, replies[2 * i], replies[2 * i + 1] or b"") if replies[2 * i] else None
+            for i, job_id in enumerate(ids)
+        ]
+
+    return Read(commands, parse)
+
+
+def history(keys: Keys, job_id: str) -> Read[list[tuple[dt.datetime, str]]]:
+    """Return what was done to a job: when, what."""
+
+    def parse(replies: Sequence[Any]) -> list[tuple[dt.datetime, str]]:
+        lines = [text(line).partition(" ") for line in replies[0]]
+        return [(_moment(float(ms)), what) for ms, _, what in lines]
+
+    return Read([("LRANGE", keys.job(job_id) + ":history", 0, -1)], parse)
+
+
+def token_owner(keys: Keys, token: str) -> Read[str | None]:
+    """Return the id that a producer's token stands for."""
+    return Read([("GET", keys(f"token:{token}"))], lambda r: text(r[0]).split()[0] if r[0] else None)
+
+
+def name_set(keys: Keys, name: str) -> Read[list[str]]:
+    """Return a set of names, sorted: ``types`` or ``pools``."""
+    return Read([("SMEMBERS", keys(name))], lambda r: sorted(text(member) for member in r[0]))
+
+
+def page(keys: Keys, zset: str, start: int, count: int, *, newest_first: bool = False) -> Read[list[tuple[str, float]]]:
+    """Return one page of a sorted set: (member, score)."""
+    verb = "ZREVRANGE" if newest_first else "ZRANGE"
+    return Read([(verb, keys(zset), start, start + count - 1, "WITHSCORES")], lambda r: _scores(r[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The namespace's own state."""
+
+    fields: dict[str, str]
+    counts: dict[str, int]
+
+    @property
+    def paused(self) -> str | None:
+        """Who paused it and when (epoch ms), or None."""
+        return self.fields.get("paused")
+
+    @property
+    def closed(self) -> str | None:
+        """Who closed it and when (epoch ms), or None."""
+        return self.fields.get("closed")
+
+
+def about(keys: Keys) -> Read[About]:
+    """Return the namespace's hash and how many jobs are in each place but ready (which is by type)."""
+    ended = ("succeeded", "skipped", "failed", "cancelled", "expired", "interrupted")
+    commands: list[Command] = [("HGETALL", keys.about), ("ZCARD", keys("scheduled")), ("ZCARD", keys("running"))]
+    commands += [("ZCARD", keys(f"finished:{state}")) for state in ended]
+    return Read(
+        commands,
+        lambda r: About(_texts(r[0]), dict(zip(("scheduled", "running", *ended), map(int, r[1:]), strict=True))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRecord:
+    """A type: what its handlers say, its lines (uses text or None -> waiting jobs), whether it is paused or served."""
+
+    name: str
+    uses: str | None
+    if_lost: str | None
+    paused: str | None
+    offers: tuple[str, ...]
+    lines: tuple[str | None, ...]
+
+
+def type_records(keys: Keys, names: Sequence[str]) -> Read[list[TypeRecord]]:
+    """Return what is known of these types."""
+
+    def parse(replies: Sequence[Any]) -> list[TypeRecord]:
+        records: list[TypeRecord] = []
+        for name, flat in zip(names, replies, strict=True):
+            known = _texts(flat)
+            lines = (None, *known.get("lines", "").split())
+            offers = tuple(known.get("offers", "").split())
+            records.append(TypeRecord(name, known.get("uses"), known.get("if_lost"), known.get("paused"), offers, lines))
+        return records
+
+    return Read([("HGETALL", keys(f"type:{name}")) for name in names], parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Seats of a pool held by one owner: ``kind`` is job, worker or program, ``name`` its id or name."""
+
+    owner: str
+    kind: str
+    name: str
+    seats: int
+    until: dt.datetime
+
+    @classmethod
+    def read(cls, member: str, deadline: float) -> Session:
+        """Read a member of ``pool:<name>:sessions``."""
+        owner, _, seats = member.rpartition("|")
+        kind, _, rest = owner.partition(":")
+        return cls(owner, kind, rest.split(":")[0], int(seats), _moment(deadline))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecord:
+    """A pool: capacity, seats in use (the sum over sessions), external use that still counts, holders, waiters in order."""
+
+    name: str
+    capacity: int
+    external: int
+    external_until: dt.datetime | None
+    keep: int
+    keep_priority: int
+    in_use: int
+    counter: int | None
+    holders: tuple[Session, ...]
+    waiting: tuple[tuple[str, int], ...]
+
+    @property
+    def free(self) -> int:
+        """Seats that nobody holds or withholds."""
+        return max(0, self.capacity - self.external - self.in_use)
+
+
+def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | None]]:
+    """Return pools with their holders (all) and waiters (the first 100), None for those that do not exist."""
+    commands: list[Command] = [("TIME",)]
+    for name in names:
+        commands += [
+            ("HGETALL", keys.pool(name)),
+            ("GET", keys.pool(name, "in_use")),
+            ("ZRANGE", keys.pool(name, "sessions"), 0, -1, "WITHSCORES"),
+            ("ZRANGE", keys.pool(name, "waiting"), 0, 99, "WITHSCORES"),
+        ]
+
+    def parse(replies: Sequence[Any]) -> list[PoolRecord | None]:
+        now = int(replies[0][0]) * 1000
+        records: list[PoolRecord | None] = []
+        for i, name in enumerate(names):
+            flat, counter, held, line = replies[1 + 4 * i : 5 + 4 * i]
+            known = _texts(flat)
+            holders = tuple(Session.read(member, deadline) for member, deadline in _scores(held))
+            if not known:
+                records.append(None)
+                continue
+            until = int(known.get("external_until", "0"))
+            live = until > now
+            records.append(
+                PoolRecord(
+                    name=name,
+                    capacity=int(known.get("capacity", "0")),
+                    external=int(known.get("external", "0")) if live else 0,
+                    external_until=_moment(until) if live else None,
+                    keep=int(known.get("keep", "0")),
+                    keep_priority=int(known.get("keep_priority", "0")),
+                    in_use=sum(session.seats for session in holders),
+                    counter=None if counter is None else int(counter),
+                    holders=holders,
+                    waiting=tuple((member, int(priority)) for member, priority in _scores(line)),
+                )
+            )
+        return records
+
+    return Read(commands, parse)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker as last heard of; ``live`` while its presence has not expired."""
+
+    id: str
+    live: bool
+    last_seen: dt.datetime | None
+    fields: dict[str, str]
+    types: tuple[str, ...]
+
+
+def worker_records(keys: Keys, ids: Sequence[str], offers: Sequence[str]) -> Read[list[WorkerRecord]]:
+    """Return workers by id; ``offers`` are all digests there are, so that types can be told without another trip."""
+    commands: list[Command] = [("HGETALL", keys(f"worker:{worker}")) for worker in ids]
+    commands += [("LRANGE", keys(f"offer:{digest}"), 0, 99) for digest in offers]
+
+    def parse(replies: Sequence[Any]) -> list[WorkerRecord]:
+        types = {
+            digest: tuple(text(name) for name in reply)
+            for digest, reply in zip(offers, replies[len(ids) :], strict=True)
+        }
+        records: list[WorkerRecord] = []
+        for worker, flat in zip(ids, replies, strict=False):
+            fields = _texts(flat)
+            seen = _moment(float(fields["seen"])) if "seen" in fields else None
+            records.append(WorkerRecord(worker, bool(fields), seen, fields, types.get(fields.get("offer", ""), ())))
+        return records
+
+    return Read(commands, parse)
