@@ -13,6 +13,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,17 @@ def send_line(process: subprocess.Popen[str]) -> None:
 def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     return process.stdout.readline().strip()
+
+
+@contextmanager
+def stranger_at_recorded_port(folder: Path) -> Generator[socket.socket, None, None]:
+    """Listen on a port, and note it as the server's."""
+    record = Record.read(StateFolder(folder))
+    assert record
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        replace(record, port=listener.getsockname()[1]).write(StateFolder(folder))
+        yield listener
 
 
 def kill(server: EmbeddedServer) -> None:
@@ -507,22 +520,53 @@ def test_a_port_taken_between_choice_and_bind_is_replaced(
 
 
 def test_the_former_port_is_given_up_when_another_has_it(only_valkey: None, folder: Path) -> None:
-    before = ensure(folder)
+    ensure(folder)
     stop(folder)
-    with socket.create_server(("127.0.0.1", before.port)):
-        assert ensure(folder).port != before.port
+    with stranger_at_recorded_port(folder) as stranger:
+        assert ensure(folder).port != stranger.getsockname()[1]
 
 
-def test_the_password_is_not_sent_to_a_port_that_our_server_gave_up(
-    only_valkey: None, folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = ensure(folder)
-    kill(before)
-    with socket.create_server(("127.0.0.1", before.port)) as stranger:
-        stranger.setblocking(False)
+def test_the_password_is_not_sent_to_a_port_that_our_server_gave_up(only_valkey: None, folder: Path) -> None:
+    kill(ensure(folder))
+    with stranger_at_recorded_port(folder) as stranger:
         assert status(folder) is None
         with pytest.raises(BlockingIOError):
             stranger.accept()
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the kernel does not show who listens")
+def test_the_password_is_not_sent_to_a_port_of_another_user(
+    only_valkey: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "SILENCE_SECONDS", 0.1)
+    server = ensure(folder)
+    assert server.socket
+    server.socket.unlink()
+    assert found._is_ours(server.port)
+    with stranger_at_recorded_port(folder) as stranger:
+        monkeypatch.setattr(found.os, "geteuid", lambda: 4_000_000)  # type: ignore[attr-defined]
+        assert not found._is_ours(server.port)
+        with pytest.raises(ServerUnavailable):
+            found.look(StateFolder(folder))
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+
+
+def test_a_server_that_opens_its_port_before_its_socket_is_joined_at_the_socket(
+    flavour: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ensure(folder)
+    usual, asked = found._ask, list[object]()
+
+    def ask_early(address: str | tuple[str, int], password: str, seconds: float) -> object:
+        asked.append(address)
+        if len(asked) == 1:
+            raise ServerUnavailable("not open yet")
+        return usual(address, password, seconds)
+
+    monkeypatch.setattr(found, "_ask", ask_early)
+    assert status(folder) == server
+    assert asked == [str(server.socket), ("127.0.0.1", server.port), str(server.socket)]
 
 
 # Strange states
@@ -580,8 +624,7 @@ def test_a_pid_that_was_used_again_is_left_alone(flavour: str, folder: Path) -> 
     state = StateFolder(folder)
     record = Record.read(state)
     assert record
-    values = {name: getattr(record, name) for name in record.__slots__}
-    Record(**{**values, "pid": os.getpid()}).write(state)
+    replace(record, pid=os.getpid()).write(state)
     assert not runs_from(os.getpid(), state)
     assert status(folder) is None
     assert stop(folder) is False  # and this process is still here
