@@ -1,0 +1,1 @@
+"""Measure Seatline beside other job queues, in one run, on one machine: ``python -m bench``."""

@@ -1,0 +1,127 @@
+"""The measured systems: how each is started, what it can do, and the error when it is missing.
+
+A peer that is not installed is an error, never a gap in the table: a comparison without its peer is no comparison.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+HUEY = "bench.peers.huey_peer"
+BULLMQ = HERE / "peers" / "bullmq_peer"
+NODE_MAJOR = 20
+INSTALL_SECONDS = 300
+ALL_SLOTS = (1, 8, 50)
+
+
+class MissingPeerError(RuntimeError):
+    """A peer, or what it needs, is not installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One system under measurement.
+
+    Args:
+        name: Its name in the tables.
+        module: The Python module that is its program; empty for a Node system.
+        variant: Handed to the program, see `bench.agent.Spec`.
+        share: Its number of jobs as a share of ``--jobs``, so that slow systems do not take all the time.
+        slots: How many jobs at once one of its worker processes can run; empty when it has no worker.
+        longest_backlog: The longest queue it gets in the growth cases: loading more takes minutes a round.
+        needs: The Python package that must be installed.
+
+    """
+
+    name: str
+    module: str = ""
+    variant: str = ""
+    share: float = 1.0
+    slots: tuple[int, ...] = ALL_SLOTS
+    longest_backlog: int = 1_000_000
+    needs: str = ""
+
+    @property
+    def is_node(self) -> bool:
+        """Whether the system runs on Node."""
+        return not self.module
+
+    def jobs(self, asked: int) -> int:
+        """Return how many jobs to give the system where ``--jobs`` asked for so many."""
+        return max(200, int(asked * self.share))
+
+    def command(self, act: str) -> list[str]:
+        """Return the command line for a role, without its order."""
+        if not self.is_node:
+            return [sys.executable, "-m", self.module]
+        role = "worker.mjs" if act in {"drain", "listen"} else "producer.mjs"
+        return [_program("node"), str(BULLMQ / role)]
+
+    def require(self) -> None:
+        """Make sure that the system can run, installing the Node packages on first use.
+
+        Raises:
+            MissingPeerError: It cannot.
+
+        """
+        if self.is_node:
+            install_bullmq()
+        elif self.needs and importlib.util.find_spec(self.needs) is None:
+            raise MissingPeerError(f"{self.name} needs the package {self.needs}: pip install 'seatline[bench]'")
+
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System(name="seatline", module="bench.seatline_case", share=2.0),
+        System(name="seatline-seats", module="bench.seatline_case", variant="seats", share=2.0),
+        System(name="bullmq"),
+        System(name="bullmq-priority", variant="priority"),
+        System(name="huey", module=HUEY, share=0.5, longest_backlog=100_000, needs="huey"),
+        System(name="huey-priority", module=HUEY, variant="priority", share=0.5, longest_backlog=100_000, needs="huey"),
+        System(name="rq", module="bench.peers.rq_peer", share=0.1, slots=(1,), longest_backlog=100_000, needs="rq"),
+        System(name="bare", module="bench.bare_case", slots=()),
+    )
+}
+STOCK = ("seatline", "bullmq", "huey", "rq", "bare")
+
+
+def install_bullmq() -> None:
+    """Install BullMQ's packages beside its programs unless they are there.
+
+    Raises:
+        MissingPeerError: node or npm is missing or too old, or the installation failed.
+
+    """
+    said = subprocess.run([_program("node"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(said.removeprefix("v").partition(".")[0]) < NODE_MAJOR:
+        raise MissingPeerError(f"bullmq needs Node {NODE_MAJOR} or newer, found {said}")
+    if (BULLMQ / "node_modules" / "bullmq" / "package.json").exists():
+        return
+    sys.stderr.write("installing bullmq\n")
+    command = [_program("npm"), "install", "--no-package-lock", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=BULLMQ, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+    if done.returncode:
+        raise MissingPeerError(f"npm could not install bullmq:\n{done.stderr}")
+
+
+def node_packages() -> dict[str, str]:
+    """Return the versions of the Node packages that are installed."""
+    found = {}
+    for name in ("bullmq", "ioredis"):
+        manifest = BULLMQ / "node_modules" / name / "package.json"
+        if manifest.exists():
+            found[name] = str(json.loads(manifest.read_text())["version"])
+    return found
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise MissingPeerError(f"bullmq needs {name} on PATH")
+    return found
