@@ -53,7 +53,9 @@ class JobHandle:
         """
         (record,) = self._queue.store.read(reads.job_records(self._queue.store.keys, [self.id]))
         if record is None:
-            raise NoSuchJob(f"job {int(self.id)}: no such job (any more): removed, trimmed by retention, or lost in a crash.")
+            raise NoSuchJob(
+                f"job {int(self.id)}: no such job (any more): removed, trimmed by retention, or lost in a crash."
+            )
         if self._created is not None and record.created_ms != self._created:
             raise self._lost()
         return record
@@ -148,12 +150,16 @@ def outcome(record: JobRecord) -> Any:
     match record.state:
         case "succeeded":
             if record.result_until is not None and not record.result_packed:
-                raise ResultExpired(f"{name} succeeded, but its result was kept only until {record.result_until:%F %T} UTC.")
+                raise ResultExpired(
+                    f"{name} succeeded, but its result was kept only until {record.result_until:%F %T} UTC."
+                )
             return record.result
         case "cancelled":
             raise JobCancelled(f"{name} was cancelled.")
         case "interrupted":
-            raise JobInterrupted(f"{name} was interrupted: {record.error}. `seatline jobs resubmit {int(record.id)}` runs it.")
+            raise JobInterrupted(
+                f"{name} was interrupted: {record.error}. `seatline jobs resubmit {int(record.id)}` runs it."
+            )
         case "skipped":
             raise JobSkipped(f"{name} was skipped: {record.reason or record.error or 'nothing to do'}.")
         case _:

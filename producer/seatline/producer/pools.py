@@ -51,7 +51,9 @@ class Pools:
         if keep is not None and keep_priority is not None:
             _count("keep", keep)
             check_priority(keep_priority)
-        return self._store.run(verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority))
+        return self._store.run(
+            verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority)
+        )
 
     def remove(self, name: str) -> None:
         """Forget a pool. Raises PoolBusy while somebody holds seats of it, NoSuchPool if there is none."""
@@ -109,7 +111,13 @@ class Pools:
         if not 1 <= ttl <= 86400:
             raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a day.")
         return ProgramSession(
-            self._queue, check_name("pool", pool), _count("seats", seats, 1), ttl, check_priority(priority), timeout, name
+            self._queue,
+            check_name("pool", pool),
+            _count("seats", seats, 1),
+            ttl,
+            check_priority(priority),
+            timeout,
+            name,
         )
 
 
@@ -188,7 +196,9 @@ class ProgramSession:
     def check(self) -> None:
         """Raise :class:`StaleLease` if the seats were taken back because this program was away for too long."""
         if self.lost:
-            raise StaleLease(f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's.")
+            raise StaleLease(
+                f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's."
+            )
 
     def _renew(self) -> None:
         while not self._stop.wait(self._ttl / 3):

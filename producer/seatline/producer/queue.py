@@ -44,7 +44,12 @@ class Queue:
     """
 
     def __init__(
-        self, url: str | None = None, *, namespace: str | None = None, tenant: str | None = None, **settings: float | None
+        self,
+        url: str | None = None,
+        *,
+        namespace: str | None = None,
+        tenant: str | None = None,
+        **settings: float | None,
     ) -> None:
         self.settings = Settings.load(url=url, namespace=namespace, tenant=tenant, **settings)
         self.store = Store(self.settings, role="producer")
@@ -160,7 +165,12 @@ class Queue:
         return record
 
     def jobs(
-        self, *, state: str | None = None, type: str | None = None, tenant: str | None = None, limit: int | None = None  # noqa: A002
+        self,
+        *,
+        state: str | None = None,
+        type: str | None = None,
+        tenant: str | None = None,
+        limit: int | None = None,  # noqa: A002
     ) -> Iterator[JobRecord]:
         """Iterate over jobs, read page by page.
 

@@ -122,7 +122,11 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
     if not scene.served(job.type):
         age = _span((scene.now - (job.created or scene.now)).total_seconds())
         found.append(
-            Obstacle("no-worker", f"no live worker supports type {job.type}; it waits since {age}.", "Start one: seatline worker.")
+            Obstacle(
+                "no-worker",
+                f"no live worker supports type {job.type}; it waits since {age}.",
+                "Start one: seatline worker.",
+            )
         )
     found += _seats(scene, job)
     if job.state == "ready" and (behind := _behind(store, scene, job)):
@@ -137,7 +141,9 @@ def _gates(scene: Scene, job: JobRecord) -> list[Obstacle]:
     record = scene.types.get(job.type)
     if record is not None and record.paused:
         found.append(
-            Obstacle("paused", f"type {job.type} is paused ({_stamp(record.paused)}).", f"seatline types resume {job.type}")
+            Obstacle(
+                "paused", f"type {job.type} is paused ({_stamp(record.paused)}).", f"seatline types resume {job.type}"
+            )
         )
     return found
 

@@ -23,7 +23,16 @@ import msgpack
 
 from seatline.shared.errors import InvalidInput, PayloadError
 
-__all__ = ["DEEPEST", "PARAMS_MOST", "RESULT_MOST", "join_pieces", "pack_params", "pack_value", "pieces", "unpack_value"]
+__all__ = [
+    "DEEPEST",
+    "PARAMS_MOST",
+    "RESULT_MOST",
+    "join_pieces",
+    "pack_params",
+    "pack_value",
+    "pieces",
+    "unpack_value",
+]
 
 PARAMS_MOST: Final = 256 * 1024
 RESULT_MOST: Final = 8 * 1024 * 1024
@@ -101,7 +110,9 @@ def _unpack(data: bytes) -> Any:
 def _look(what: str, value: Any, depth: int) -> None:
     """Walk the containers: depth and keys are checked here, at the edge, so the producer sees it and not a worker."""
     if depth > DEEPEST:
-        raise InvalidInput(f"{what[:80]}: nested deeper than {DEEPEST} levels. Flatten it, or store a file and pass its path.")
+        raise InvalidInput(
+            f"{what[:80]}: nested deeper than {DEEPEST} levels. Flatten it, or store a file and pass its path."
+        )
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:

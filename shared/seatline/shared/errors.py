@@ -176,7 +176,9 @@ class StaleLease(SeatlineError):
 class JobFailed(SeatlineError):
     """The job failed; .error_type, .error and .traceback tell how."""
 
-    def __init__(self, message: str | None = None, *, error_type: str = "", error: str = "", traceback: str = "") -> None:
+    def __init__(
+        self, message: str | None = None, *, error_type: str = "", error: str = "", traceback: str = ""
+    ) -> None:
         self.error_type, self.error, self.traceback = error_type, error, traceback
         super().__init__(message)
 

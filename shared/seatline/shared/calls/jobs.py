@@ -51,7 +51,9 @@ def submit(jobs: Sequence[Sequence[str | bytes]]) -> Call[list[Accepted]]:
 
     def conflict(reply: Sequence[Any]) -> Conflict:
         token = text(jobs[int(reply[1])][2])
-        return Conflict(f"token: {token!r} was already used for a job with other content; nothing was stored. Use a new one.")
+        return Conflict(
+            f"token: {token!r} was already used for a job with other content; nothing was stored. Use a new one."
+        )
 
     return Call("submit", words, parse, {"closed": lambda _: Closed(), "token": conflict})
 

@@ -11,7 +11,9 @@ __all__ = ["close_session", "open_session", "remove_pool", "renew_session", "set
 
 
 def _missing(name: str) -> dict[str, Refusal]:
-    return {"missing": lambda _: NoSuchPool(f"pool {name}: no such pool. `seatline pools set {name} CAPACITY` makes it.")}
+    return {
+        "missing": lambda _: NoSuchPool(f"pool {name}: no such pool. `seatline pools set {name} CAPACITY` makes it.")
+    }
 
 
 def set_pool(name: str, capacity: int, keep: int | None = None, keep_priority: int | None = None) -> Call[bool]:

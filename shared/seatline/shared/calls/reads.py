@@ -138,7 +138,9 @@ def type_records(keys: Keys, names: Sequence[str]) -> Read[list[TypeRecord]]:
             known = _texts(flat)
             lines = (None, *known.get("lines", "").split())
             offers = tuple(known.get("offers", "").split())
-            records.append(TypeRecord(name, known.get("uses"), known.get("if_lost"), known.get("paused"), offers, lines))
+            records.append(
+                TypeRecord(name, known.get("uses"), known.get("if_lost"), known.get("paused"), offers, lines)
+            )
         return records
 
     return Read([("HGETALL", keys(f"type:{name}")) for name in names], parse)

@@ -41,7 +41,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Report:
-    """What became of one job: outcome, fields for its hash, its packed result."""
+    """What became of one job: outcome, fields for its hash, its packed result; ``error`` (type, message) for the log."""
 
     id: str
     token: str
@@ -49,6 +49,7 @@ class Report:
     fields: list[Word] = field(default_factory=list[Word])
     result: bytes = b""
     result_ms: int = 0
+    error: tuple[str, str] | None = None
 
     def words(self) -> list[Word]:
         """Write it as the turn script reads it."""

@@ -89,6 +89,7 @@ for i = 1, count do
       states[i], touched[outcome] = outcome, true
       if ARGV[at + 4] ~= '' then
         redis.call('SET', ns .. 'job:' .. id .. ':result', ARGV[at + 4], 'PX', ARGV[at + 3])
+        more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + ARGV[at + 3])
       end
       finish(id, outcome, job[4], more)
     end

@@ -66,11 +66,15 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError) or said.startswith(
         ("WRONGPASS", "NOAUTH", "NOPERM")
     ):
-        return ServerRefused(f"{place} refused the login or a command ({said}). Check user, password and rights in SEATLINE_URL.")
+        return ServerRefused(
+            f"{place} refused the login or a command ({said}). Check user, password and rights in SEATLINE_URL."
+        )
     if isinstance(error, redis.exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
         return ServerReadOnly(f"{place} is a read-only replica. Use the address of the primary.")
     if said.startswith("MISCONF"):
-        return ServerReadOnly(f"{place} has stopped taking writes: it cannot save to its disk. Free space there, then try again.")
+        return ServerReadOnly(
+            f"{place} has stopped taking writes: it cannot save to its disk. Free space there, then try again."
+        )
     if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith("OOM"):
         return ServerFull(
             f"{place} has no memory left: nothing was stored. Running jobs still end; raise maxmemory or let workers drain."

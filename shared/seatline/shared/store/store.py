@@ -118,7 +118,9 @@ class Store:
         """
         link, lane = self._link()
         if not call.numbered:
-            return self._answer(call, self._send(link, lambda: link.run(call.script, [self.keys.about], call.words), patience)[0])
+            return self._answer(
+                call, self._send(link, lambda: link.run(call.script, [self.keys.about], call.words), patience)[0]
+            )
         request, number = digest(call.script, call.words), lane.step()
 
         def send() -> list[Any]:

@@ -1,0 +1,57 @@
+"""The ear: a thread that waits on this worker's bell, on a connection of its own."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from seatline.shared.errors import SeatlineError
+from seatline.shared.store import Store
+from seatline.shared.store.link import Lost, NotNow
+from seatline.shared.store.listener import LONGEST
+
+__all__ = ["Ear"]
+
+log = logging.getLogger("seatline.worker")
+
+
+class Ear:
+    """Calls ``rung`` for every ring, and after each reconnection: the bell has another name then, so look first."""
+
+    def __init__(self, store: Store, rung: Callable[[], None]) -> None:
+        self._listener, self._rung = store.listener(), rung
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="seatline-ear", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """The bell to register."""
+        return self._listener.name
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._listener.close()
+
+    def _listen(self) -> None:
+        pause = 0.05
+        while not self._stop.is_set():
+            try:
+                if self._listener.wait(LONGEST):
+                    self._rung()
+                pause = 0.05
+            except (Lost, NotNow, SeatlineError) as error:
+                if self._stop.is_set():
+                    return
+                log.debug("the bell's connection: %s", error)
+                self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(2.0, pause * 2)
+                self._rung()
+            except Exception:  # noqa: BLE001 - close() pulls the socket from under a wait
+                if self._stop.is_set():
+                    return
+                log.exception("the ear met a bug; it goes on")
+                self._stop.wait(1.0)

@@ -1,0 +1,148 @@
+"""The renewing thread: keeps leases alive whatever handlers do, fences this worker when it cannot, looks after others.
+
+Who is authoritative: the server, by token. The clock of this process may only make it *more* careful:
+
+* every ``renew`` seconds one call renews all held jobs and brings back cancellations and lost leases
+* no renewal confirmed for lease + one interval - margin (our monotonic clock): another worker may have the jobs by now,
+  so handlers are told (fenced). What still has a valid token when the server is back is settled or handed back with it
+* what seems expired elsewhere is only noted; if one interval later, by our clock, nothing about it has changed, it is
+  reaped. A call that failed or took longer than an interval forgets the notes: after a pause of the server, or a jump of
+  its clock, everybody gets the time to renew first
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from seatline.shared.calls import workers as verbs
+from seatline.shared.calls.base import Word
+from seatline.shared.calls.workers import Kept, Suspect
+from seatline.shared.config import Settings
+from seatline.shared.errors import SeatlineError
+from seatline.shared.store import Patience, Store
+from seatline.worker.context import Context
+
+__all__ = ["Leases", "presence_ms"]
+
+log = logging.getLogger("seatline.worker")
+
+#: Jobs renewed in one call.
+BITE = 400
+MARGIN = 0.05
+
+
+def presence_ms(settings: Settings) -> int:
+    """Return how long a silent worker counts as live: three renewals (ms)."""
+    return max(1000, int(3000 * settings.renew))
+
+
+class Leases:
+    """The jobs this worker holds, and the thread that keeps them."""
+
+    def __init__(
+        self,
+        store: Store,
+        worker: str,
+        digest: str,
+        kept: Kept,
+        presence: Callable[[], Mapping[str, Word]],
+        forgotten: Callable[[], None],
+    ) -> None:
+        self._store, self._settings = store, store.settings
+        self._worker, self._digest, self._kept = worker, digest, kept
+        self._presence, self._forgotten = presence, forgotten
+        self.held: dict[str, Context] = {}
+        self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
+        self._confirmed = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"seatline-renew-{worker}", daemon=True)
+
+    def start(self) -> None:
+        """Begin renewing."""
+        self._confirmed = time.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a second call does nothing."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._settings.timeout + 1)
+
+    def _run(self) -> None:
+        pause = self._settings.renew
+        while not self._stop.wait(pause):
+            began = time.monotonic()
+            try:
+                self._renew(began)
+            except SeatlineError as error:
+                log.debug("cannot renew: %s", error)
+                self._notes.clear()
+            except Exception:
+                log.exception("the renewing thread met a bug; it goes on")
+                self._notes.clear()
+            self._fence()
+            pause = max(0.01, self._settings.renew - (time.monotonic() - began))
+
+    def _renew(self, began: float) -> None:
+        patience = Patience(self._settings.renew / 2, enough=self._stop.is_set)
+        held = list(self.held.items())
+        suspects: list[Suspect] = []
+        for start in range(0, max(1, len(held)), BITE):
+            bite = held[start : start + BITE]
+            renewal = self._store.run(
+                verbs.renew(
+                    worker=self._worker,
+                    digest=self._digest,
+                    lease_ms=int(self._settings.lease * 1000),
+                    presence_ms=presence_ms(self._settings),
+                    kept=self._kept,
+                    fields=self._presence(),
+                    held=[(job_id, ctx.token) for job_id, ctx in bite],
+                ),
+                patience,
+            )
+            for (job_id, ctx), word in zip(bite, renewal.words, strict=True):
+                if self.held.get(job_id) is not ctx:
+                    continue  # settled meanwhile
+                if word == "cancel":
+                    ctx._cancel = True  # noqa: SLF001 - the handler reads it through Context.cancelled
+                elif word == "lost":
+                    log.warning("job %d: the lease was taken back; its report will be refused", int(job_id))
+                    ctx._fenced = True  # noqa: SLF001
+            suspects = list(renewal.suspects)
+            if not renewal.known:
+                self._forgotten()
+        self._confirmed = began
+        if time.monotonic() - began > self._settings.renew:
+            self._notes.clear()
+            return
+        self._look(suspects)
+
+    def _look(self, suspects: list[Suspect]) -> None:
+        now, before = time.monotonic(), self._notes
+        self._notes, due = {}, list[Suspect]()
+        for suspect in suspects:
+            noted, since = before.get((suspect.a, suspect.b), (None, now))
+            if noted != suspect:
+                since = now
+            elif now - since >= self._settings.renew * 0.9:
+                due.append(suspect)
+                continue
+            self._notes[suspect.a, suspect.b] = (suspect, since)
+        if due:
+            words = self._store.run(verbs.reap(self._worker, due), Patience(0, enough=self._stop.is_set))
+            for suspect, word in zip(due, words, strict=True):
+                if word != "alive":
+                    log.warning("%s %s: its holder is gone; it is %s", suspect.kind, suspect.a, word)
+
+    def _fence(self) -> None:
+        limit = self._settings.lease + self._settings.renew * (1 - MARGIN)
+        if time.monotonic() - self._confirmed <= limit:
+            return
+        for job_id, ctx in list(self.held.items()):
+            if not ctx._fenced:  # noqa: SLF001
+                log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(job_id), limit)
+                ctx._fenced = True  # noqa: SLF001
