@@ -1,7 +1,7 @@
 """Seatline itself, by its public API only; the variant ``seats`` lets every job take a seat of a pool.
 
-Jobs are spread over `Spec.types` types, and the worker has a handler for each of them. Handlers run in threads
-(``isolation="thread"``), because the peers run theirs inside the worker as well; a process of its own costs more a job.
+Jobs are spread over `Spec.types` types, and the worker has a handler for each of them. The peers run their handlers
+inside the worker process, so a comparison needs Seatline's to run in threads; a child process costs more a job.
 """
 
 from itertools import cycle, islice
@@ -40,7 +40,7 @@ class SeatlineClient:
         """Run jobs in one worker process with `slots` slots."""
         handlers = Handlers()
         for kind in self.types:
-            handlers.handler(kind, uses=self.uses, isolation="thread")(_run)
+            handlers.handler(kind, uses=self.uses)(_run)
         Worker(handlers, self.url, namespace=agent.QUEUE, slots=slots).run(burst=burst)
 
 
