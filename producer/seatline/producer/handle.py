@@ -26,8 +26,10 @@ __all__ = ["JobHandle", "outcome"]
 
 
 class JobHandle:
-    """One job as its producer sees it. It remembers what its submission was told, so it never shows another job that
-    got the same id after a crash of the server: it says :class:`~seatline.shared.errors.JobLost` instead.
+    """One job as its producer sees it.
+
+    It remembers what its submission was told, so it never shows another job that got the same id after a crash of the
+    server: it says :class:`~seatline.shared.errors.JobLost` instead.
 
     Attributes:
         id: 16 digits.

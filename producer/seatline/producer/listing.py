@@ -10,7 +10,7 @@ from seatline.shared.calls.base import Read
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput
 from seatline.shared.job import JobRecord
-from seatline.shared.keys import STATES, Keys
+from seatline.shared.keys import STATES
 from seatline.shared.store import Store
 
 __all__ = ["jobs_in", "ready_ids", "ready_lines"]
@@ -88,12 +88,12 @@ def ready_ids(store: Store, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Walk several lines in reserve order: (priority, id)."""
     if not lines:
         return iter(())
-    firsts = store.read(_heads(store.keys, lines))
+    firsts = store.read(_heads(lines))
     walks = [_walk(store, line, first) for line, first in zip(lines, firsts, strict=True) if first]
     return heapq.merge(*walks)
 
 
-def _heads(keys: Keys, lines: Sequence[str]) -> Read[list[list[tuple[int, str]]]]:
+def _heads(lines: Sequence[str]) -> Read[list[list[tuple[int, str]]]]:
     return Read(
         [("ZRANGE", line, 0, PAGE - 1, "WITHSCORES") for line in lines],
         lambda replies: [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from seatline.shared.calls import pools as verbs
 from seatline.shared.calls import reads
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Pools", "ProgramSession"]
 
 #: How long a waiting program's claim counts without being asked again (seconds); it asks at least every 5.
-ASKS = 8.0
+ASKS: Final = 8.0
+DAY: Final = 86_400.0
 
 
 def _count(what: str, value: object, low: int = 0) -> int:
@@ -61,7 +62,7 @@ class Pools:
 
     def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
         """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
-        if not 1 <= ttl <= 366 * 86400:
+        if not 1 <= ttl <= 366 * DAY:
             raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a year.")
         self._store.run(verbs.set_external(check_name("pool", name), _count("seats", seats), int(ttl * 1000)))
 
@@ -79,7 +80,8 @@ class Pools:
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the pools' names."""
-        return iter(self._store.read(reads.name_set(self._store.keys, "pools")))
+        names = self._store.read(reads.name_set(self._store.keys, "pools"))
+        return iter(names)
 
     def list(self) -> list[PoolRecord]:
         """Return all pools, by name."""
@@ -108,7 +110,7 @@ class Pools:
 
         """
         check_name("name", name)
-        if not 1 <= ttl <= 86400:
+        if not 1 <= ttl <= DAY:
             raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a day.")
         return ProgramSession(
             self._queue,
@@ -135,7 +137,7 @@ class ProgramSession:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> ProgramSession:
+    def __enter__(self) -> Self:
         self.open()
         return self
 

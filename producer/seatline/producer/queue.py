@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from seatline.producer.handle import JobHandle
 from seatline.producer.listing import jobs_in
@@ -59,7 +59,7 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.settings.namespace} at {self.store.place}>"
 
-    def __enter__(self) -> Queue:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +71,7 @@ class Queue:
 
     def enqueue(
         self,
-        type: str,  # noqa: A002 - the word of the house
+        type: str,
         params: Mapping[str, Any] | None = None,
         *,
         priority: int = DEFAULT_PRIORITY,
@@ -148,11 +148,11 @@ class Queue:
         found = self.store.read(reads.token_owner(self.store.keys, check_name("token", token)))
         return None if found is None else JobHandle(self, found)
 
-    def handle(self, id: str | int) -> JobHandle:  # noqa: A002 - as above
+    def handle(self, id: str | int) -> JobHandle:
         """Return a handle for an id, without asking the server."""
         return JobHandle(self, job_id(id))
 
-    def job(self, id: str | int) -> JobRecord:  # noqa: A002 - as above
+    def job(self, id: str | int) -> JobRecord:
         """Return a snapshot of a job.
 
         Raises:
@@ -170,7 +170,7 @@ class Queue:
         state: str | None = None,
         type: str | None = None,
         tenant: str | None = None,
-        limit: int | None = None,  # noqa: A002
+        limit: int | None = None,
     ) -> Iterator[JobRecord]:
         """Iterate over jobs, read page by page.
 
@@ -191,11 +191,11 @@ class Queue:
         """The namespace's licence pools."""
         return Pools(self)
 
-    def pause(self, type: str | None = None) -> bool:  # noqa: A002 - as above
+    def pause(self, type: str | None = None) -> bool:
         """Accept jobs but start none, of the namespace or of one type. Returns False if it was paused already (Q19)."""
         return self._gate(type, "paused", self.by)
 
-    def resume(self, type: str | None = None) -> bool:  # noqa: A002 - as above
+    def resume(self, type: str | None = None) -> bool:
         """Go on, in order. Returns False if it was not paused."""
         return self._gate(type, "paused", "")
 

@@ -174,7 +174,8 @@ def _seats(scene: Scene, job: JobRecord) -> list[Obstacle]:
             found.append(
                 Obstacle(
                     "seats",
-                    f"pool {name}: it needs {seats}, {pool.free} of {pool.capacity} are free{ahead}; held by {holders or 'nobody'}{more}.",
+                    f"pool {name}: it needs {seats}, {pool.free} of {pool.capacity} are free{ahead}; "
+                    f"held by {holders or 'nobody'}{more}.",
                     f"Wait, or see: seatline pools show {name}",
                 )
             )

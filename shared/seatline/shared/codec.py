@@ -44,7 +44,7 @@ _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _NESTS: Final = (dict, list, tuple, set, frozenset)
 
 
-def _default(value: Any) -> Any:  # noqa: PLR0911 - one line a kind
+def _default(value: Any) -> Any:
     match value:
         case dt.datetime():
             return msgpack.ExtType(1, value.isoformat().encode())
@@ -74,7 +74,7 @@ def _pack(value: Any) -> bytes:
     return packed
 
 
-def _ext(code: int, data: bytes) -> Any:  # noqa: PLR0911 - one line a kind
+def _ext(code: int, data: bytes) -> Any:
     match code:
         case 1:
             return dt.datetime.fromisoformat(data.decode())
@@ -178,7 +178,7 @@ def unpack_value(data: bytes) -> Any:
         return _unpack(data)
     except PayloadError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever msgpack or a kind says about bad bytes
         raise PayloadError(f"stored bytes cannot be read as a value ({type(error).__name__}: {error})") from None
 
 

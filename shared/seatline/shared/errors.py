@@ -81,7 +81,7 @@ class SeatlineError(Exception):
         super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
 
 
-class InvalidInput(SeatlineError, ValueError):  # noqa: N818 - the words of the house, as in the tree above
+class InvalidInput(SeatlineError, ValueError):
     """An argument is outside its limits; nothing was sent. The message names it, the limit and the way out."""
 
     exit_code = 2
@@ -126,7 +126,7 @@ class Closed(Refused):
 
 
 class Conflict(Refused):
-    """This token was already used for a job with other content. Use a new token for a new job."""
+    """The token was already used for a job with other content. Use a new token for a new job."""
 
 
 class NoSuchJob(Refused):

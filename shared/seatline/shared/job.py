@@ -39,6 +39,10 @@ DEFAULT_PRIORITY: Final = 10
 BULK_PRIORITY: Final = 100
 PRIORITY_MOST: Final = 2**53 - 1
 SEATS_MOST: Final = 1_000_000
+TITLE_MOST: Final = 200
+TAGS_MOST: Final = 16
+POOLS_MOST: Final = 16
+TYPES_REMEMBERED: Final = 10_000
 RESULT_TTL: Final = 24 * 3600.0
 TTL_MOST: Final = 366 * 24 * 3600.0
 WAITING: Final = ("ready", "scheduled")
@@ -105,8 +109,8 @@ def uses_text(uses: Mapping[str, int]) -> str:
     """
     if not isinstance(uses, Mapping):
         raise InvalidInput(f'uses: {uses!r} is not a mapping such as {{"vault": 1}}.')
-    if len(uses) > 16:  # noqa: PLR2004 - a job that needs more is a design to talk about
-        raise InvalidInput(f"uses: {len(uses)} pools are more than the limit of 16.")
+    if len(uses) > POOLS_MOST:
+        raise InvalidInput(f"uses: {len(uses)} pools are more than the limit of {POOLS_MOST}.")
     for pool, seats in uses.items():
         check_name("uses", pool)
         if type(seats) is not int or not 1 <= seats <= SEATS_MOST:
@@ -126,9 +130,12 @@ def _due(job: Job) -> str:
     if job.at is not None and job.delay is not None:
         raise InvalidInput("at, delay: give one of them, not both.")
     if job.at is not None:
-        if not isinstance(job.at, dt.datetime) or job.at.tzinfo is None:
-            raise InvalidInput(f"at: {job.at!r} has no time zone. Use datetime(..., tzinfo=...), or delay=seconds.")
-        return str(max(1, int(job.at.timestamp() * 1000)))
+        at: object = job.at
+        if isinstance(at, dt.datetime) and at.tzinfo is not None:
+            return str(max(1, int(at.timestamp() * 1000)))
+        raise InvalidInput(
+            f"at: {at!r} is not a moment with a time zone. Use datetime(..., tzinfo=...), or delay=seconds."
+        )
     if job.delay is not None:
         delay = job.delay.total_seconds() if isinstance(job.delay, dt.timedelta) else job.delay
         if type(delay) not in {int, float} or not 0 <= delay <= 10 * TTL_MOST:
@@ -140,9 +147,9 @@ def _due(job: Job) -> str:
 def job_words(job: Job) -> list[str | bytes]:
     """Check a job and write it as the submit script reads it: fields, due, token, content, uses, then hash words."""
     type_, priority = job.type, job.priority
-    if type_ not in _known_types:
+    if type(type_) is not str or type_ not in _known_types:
         check_name("type", type_)
-        if len(_known_types) < 10_000:  # noqa: PLR2004 - a bound, so that a flood of names does not grow for ever
+        if len(_known_types) < TYPES_REMEMBERED:
             _known_types.add(type_)
     if type(priority) is not int or not 1 <= priority <= PRIORITY_MOST:
         check_priority(priority)
@@ -154,18 +161,8 @@ def job_words(job: Job) -> list[str | bytes]:
         words += ("uses", uses)
     if job.tenant is not None:
         words += ("tenant", check_name("tenant", job.tenant))
-    if job.title is not None:
-        if not isinstance(job.title, str) or not 0 < len(job.title) <= 200 or not job.title.isprintable():  # noqa: PLR2004
-            raise InvalidInput(f"title: {job.title!r} is not one line of 1 to 200 characters.")
-        words += ("title", job.title)
-    if job.tags:
-        if isinstance(job.tags, str) or len(job.tags) > 16:  # noqa: PLR2004
-            raise InvalidInput(f"tags: {job.tags!r} is not a list of at most 16 names.")
-        words += ("tags", " ".join(_tag(tag) for tag in job.tags))
-    if job.result_ttl is not None:
-        if type(job.result_ttl) not in {int, float} or not 1 <= job.result_ttl <= TTL_MOST:
-            raise InvalidInput(f"result_ttl: {job.result_ttl!r} is not a number of seconds from 1 to a year.")
-        words += ("result_ttl", str(int(job.result_ttl * 1000)))
+    if job.title is not None or job.tags or job.result_ttl is not None:
+        words += _marks(job)
     token = content = ""
     if job.token is not None:
         token = check_name("token", job.token)
@@ -173,6 +170,27 @@ def job_words(job: Job) -> list[str | bytes]:
         words += ("submission", token)
     due = "" if job.at is None and job.delay is None else _due(job)
     return [str(len(words)), due, token, content, uses, *words]
+
+
+def _marks(job: Job) -> list[str]:
+    words: list[str] = []
+    if job.title is not None:
+        words += ("title", _line("title", job.title))
+    if job.tags:
+        if isinstance(job.tags, str) or len(job.tags) > TAGS_MOST:
+            raise InvalidInput(f"tags: {job.tags!r} is not a list of at most {TAGS_MOST} names.")
+        words += ("tags", " ".join(_tag(tag) for tag in job.tags))
+    if job.result_ttl is not None:
+        if type(job.result_ttl) not in {int, float} or not 1 <= job.result_ttl <= TTL_MOST:
+            raise InvalidInput(f"result_ttl: {job.result_ttl!r} is not a number of seconds from 1 to a year.")
+        words += ("result_ttl", str(int(job.result_ttl * 1000)))
+    return words
+
+
+def _line(what: str, value: object) -> str:
+    if isinstance(value, str) and 0 < len(value) <= TITLE_MOST and value.isprintable():
+        return value
+    raise InvalidInput(f"{what}: {value!r} is not one line of 1 to {TITLE_MOST} characters.")
 
 
 def _tag(tag: object) -> str:

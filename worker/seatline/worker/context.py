@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from seatline.shared.job import JobRecord
 
-__all__ = ["Cancelled", "Context"]
+__all__ = ["Cancelled", "Context", "Hold"]
 
 
 class Cancelled(BaseException):
@@ -15,6 +15,22 @@ class Cancelled(BaseException):
 
     Not an Exception, so that a handler's ``except Exception`` does not swallow it.
     """
+
+
+class Hold:
+    """A worker's hold on one job: its lease's token, and what the renewing thread has heard since.
+
+    Attributes:
+        cancel: somebody asked the job to stop.
+        fenced: the lease may be somebody else's by now.
+
+    """
+
+    __slots__ = ("cancel", "fenced", "id", "token")
+
+    def __init__(self, job_id: str, token: str) -> None:
+        self.id, self.token = job_id, token
+        self.cancel = self.fenced = False
 
 
 class Context:
@@ -28,13 +44,13 @@ class Context:
 
     """
 
-    __slots__ = ("_cancel", "_flat", "_fenced", "_record", "attempt", "id", "token", "type")
+    __slots__ = ("_flat", "_hold", "_record", "attempt", "id", "token", "type")
 
-    def __init__(self, job_id: str, type_: str, attempt: int, token: str, flat: Sequence[bytes]) -> None:
-        self.id, self.type, self.attempt, self.token = job_id, type_, attempt, token
+    def __init__(self, hold: Hold, type_: str, attempt: int, flat: Sequence[bytes]) -> None:
+        self.id, self.type, self.attempt, self.token = hold.id, type_, attempt, hold.token
+        self._hold = hold
         self._flat = flat
         self._record: JobRecord | None = None
-        self._cancel = self._fenced = False
 
     def __repr__(self) -> str:
         return f"<Context job {int(self.id)} ({self.type}), attempt {self.attempt}>"
@@ -54,12 +70,12 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """True once somebody asked this job to stop, or this worker may no longer hold it. Look at it now and then."""
-        return self._cancel or self._fenced
+        return self._hold.cancel or self._hold.fenced
 
     @property
     def fenced(self) -> bool:
         """True once the lease may be somebody else's: the worker could not renew it in time, or it was taken back."""
-        return self._fenced
+        return self._hold.fenced
 
     def check(self) -> None:
         """Raise :class:`Cancelled` if the handler should stop."""

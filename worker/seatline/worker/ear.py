@@ -50,7 +50,7 @@ class Ear:
                 self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
                 pause = min(2.0, pause * 2)
                 self._rung()
-            except Exception:  # noqa: BLE001 - close() pulls the socket from under a wait
+            except Exception:  # close() pulls the socket from under a wait
                 if self._stop.is_set():
                     return
                 log.exception("the ear met a bug; it goes on")

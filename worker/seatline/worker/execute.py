@@ -1,4 +1,6 @@
-"""Run one job and say what became of it. The life of an attempt, in order:
+"""Run one job and say what became of it.
+
+The life of an attempt, in order:
 
 1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again)
 2. bind them to the handler's signature; what does not bind fails it with ``BadParams``

@@ -67,7 +67,7 @@ class Handlers:
         type: str,
         *,
         uses: Mapping[str, int] | None = None,
-        if_lost: IfLost = "interrupt",  # noqa: A002 - house word
+        if_lost: IfLost = "interrupt",
     ) -> Callable[[F], F]:
         """Declare the function for one type: ``function(ctx, **params)``.
 
@@ -109,7 +109,7 @@ class Handlers:
             if not found:
                 raise UnknownHandlers(f"types: {glob!r} matches none of {', '.join(self.types) or 'no handlers'}.")
             for type_ in found:
-                chosen._by_type[type_] = self._by_type[type_]  # noqa: SLF001 - its own kind
+                chosen._by_type[type_] = self._by_type[type_]
         return chosen
 
     def declared(self) -> dict[str, tuple[str, str]]:

@@ -23,7 +23,7 @@ from seatline.shared.calls.workers import Kept, Suspect
 from seatline.shared.config import Settings
 from seatline.shared.errors import SeatlineError
 from seatline.shared.store import Patience, Store
-from seatline.worker.context import Context
+from seatline.worker.context import Hold
 
 __all__ = ["Leases", "presence_ms"]
 
@@ -54,7 +54,7 @@ class Leases:
         self._store, self._settings = store, store.settings
         self._worker, self._digest, self._kept = worker, digest, kept
         self._presence, self._forgotten = presence, forgotten
-        self.held: dict[str, Context] = {}
+        self.held: dict[str, Hold] = {}
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
         self._stop = threading.Event()
@@ -100,18 +100,18 @@ class Leases:
                     presence_ms=presence_ms(self._settings),
                     kept=self._kept,
                     fields=self._presence(),
-                    held=[(job_id, ctx.token) for job_id, ctx in bite],
+                    held=[(job_id, hold.token) for job_id, hold in bite],
                 ),
                 patience,
             )
-            for (job_id, ctx), word in zip(bite, renewal.words, strict=True):
-                if self.held.get(job_id) is not ctx:
+            for (job_id, hold), word in zip(bite, renewal.words, strict=True):
+                if self.held.get(job_id) is not hold:
                     continue  # settled meanwhile
                 if word == "cancel":
-                    ctx._cancel = True  # noqa: SLF001 - the handler reads it through Context.cancelled
+                    hold.cancel = True
                 elif word == "lost":
                     log.warning("job %d: the lease was taken back; its report will be refused", int(job_id))
-                    ctx._fenced = True  # noqa: SLF001
+                    hold.fenced = True
             suspects = list(renewal.suspects)
             if not renewal.known:
                 self._forgotten()
@@ -142,7 +142,7 @@ class Leases:
         limit = self._settings.lease + self._settings.renew * (1 - MARGIN)
         if time.monotonic() - self._confirmed <= limit:
             return
-        for job_id, ctx in list(self.held.items()):
-            if not ctx._fenced:  # noqa: SLF001
+        for job_id, hold in list(self.held.items()):
+            if not hold.fenced:
                 log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(job_id), limit)
-                ctx._fenced = True  # noqa: SLF001
+                hold.fenced = True

@@ -23,22 +23,22 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from seatline.shared.calls import workers as verbs
-from seatline.shared.calls.base import Word
+from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.workers import REPORTS_MOST, Kept, Report, Taken
 from seatline.shared.config import Settings
 from seatline.shared.errors import InvalidInput, OutcomeUnknown, ServerError, ServerRefused
 from seatline.shared.store import Patience, Store
 from seatline.shared.store.lane import client_id
-from seatline.worker.context import Context
+from seatline.worker.context import Context, Hold
 from seatline.worker.ear import Ear
 from seatline.worker.execute import execute
 from seatline.worker.handlers import Handlers
@@ -47,6 +47,7 @@ from seatline.worker.slots import Slots
 
 __all__ = ["RunSummary", "Worker"]
 
+T = TypeVar("T")
 log = logging.getLogger("seatline.worker")
 
 #: An idle worker looks by itself this often (seconds), should a bell have been lost.
@@ -130,7 +131,7 @@ class Worker:
         self._leases = Leases(self.store, self.id, self._digest, self.kept, self._presence, self._forget_offer)
         self._ear: Ear | None = None
 
-    # -- the main act ---------------------------------------------------------------------------------------------------
+    # -- the main act
 
     def run(self, *, burst: bool = False) -> RunSummary:
         """Work until :meth:`stop`, SIGTERM or SIGINT; with ``burst``, until nothing is left that it could start.
@@ -170,7 +171,7 @@ class Worker:
         self._stopping = time.monotonic() + grace
         self._events.put(_STOP)
 
-    # -- steps ----------------------------------------------------------------------------------------------------------
+    # -- steps
 
     def _register(self) -> None:
         fields: dict[str, Word] = {
@@ -183,7 +184,7 @@ class Worker:
             "state": "awake",
         }
         call = verbs.offer(self.id, self._digest, presence_ms(self.settings), fields, self.handlers.declared())
-        self._insist(lambda patience: self.store.run(call, patience))
+        self._insist(call)
         if not self._offer_known:
             log.info(
                 "worker %s: %d slots for %s at %s",
@@ -219,7 +220,7 @@ class Worker:
                 reports=reports,
             )
             try:
-                told = self._insist(lambda patience, call=call: self.store.run(call, patience))
+                told = self._insist(call)
             except (ServerError, OutcomeUnknown):
                 self._reports = reports + self._reports
                 raise
@@ -237,9 +238,9 @@ class Worker:
     def _begin(self, slots: Slots, taken: Taken) -> None:
         flat = taken.flat
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        ctx = Context(taken.id, fields[b"type"].decode(), taken.attempt, taken.token, flat)
+        hold = self._leases.held[taken.id] = Hold(taken.id, taken.token)
+        ctx = Context(hold, fields[b"type"].decode(), taken.attempt, flat)
         handler = self.handlers[ctx.type]
-        self._leases.held[ctx.id] = ctx
         log.debug("job %s %s: attempt %d begins", ctx.id, ctx.type, ctx.attempt)
         slots.give(lambda: execute(handler, ctx, fields))
 
@@ -282,10 +283,10 @@ class Worker:
         if self._stopping is None or time.monotonic() < self._stopping:
             return
         told = {report.id for report in self._reports}
-        for ctx in list(self._leases.held.values()):
-            ctx._cancel = True  # noqa: SLF001 - a thread cannot be stopped: it is told, and its report no longer counts
-            if ctx.id not in told:
-                self._reports.append(Report(ctx.id, ctx.token, "abandoned"))
+        for hold in list(self._leases.held.values()):
+            hold.cancel = True  # a thread cannot be stopped: it is told, and its report no longer counts
+            if hold.id not in told:
+                self._reports.append(Report(hold.id, hold.token, "abandoned"))
 
     def _finished(self) -> bool:
         if self._reports or self._leases.held:
@@ -299,9 +300,9 @@ class Worker:
         back = summary.handed_back + summary.interrupted
         log.info("worker %s leaves: %d jobs done, %d handed back", self.id, summary.done, back)
 
-    # -- patience -------------------------------------------------------------------------------------------------------
+    # -- patience
 
-    def _insist(self, send: Callable[[Patience], Any]) -> Any:
+    def _insist(self, call: Call[T]) -> T:
         """Send until the server answers: a worker outlives its server. What no waiting mends is raised."""
         patience = Patience(
             None,
@@ -312,7 +313,7 @@ class Worker:
         pause, said = 0.1, False
         while True:
             try:
-                return send(patience)
+                return self.store.run(call, patience)
             except (ServerRefused, OutcomeUnknown):
                 raise
             except ServerError as error:
@@ -343,7 +344,7 @@ class Worker:
         self._events.put(_BELL)
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> Generator[None]:
         """Stop on SIGTERM and SIGINT while running, if this is the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield

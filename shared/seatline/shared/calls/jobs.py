@@ -10,7 +10,7 @@ from seatline.shared.calls.base import Call, Refusal, Word, text
 from seatline.shared.errors import Closed, Conflict, NoSuchJob, WrongState
 from seatline.shared.job import JobRecord
 
-__all__ = ["Accepted", "SUBMIT_MOST", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
+__all__ = ["SUBMIT_MOST", "Accepted", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
 
 #: Jobs in one submit call.
 SUBMIT_MOST = 1000

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
+from redis import exceptions
 from redis.connection import ConnectionPool
 
 from seatline.shared.calls.base import Command
@@ -38,7 +38,7 @@ _NOT_NOW = ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "NOREPLI
 _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 
-class Lost(Exception):  # noqa: N818 - not an error for callers: the store decides
+class Lost(Exception):
     """The connection failed; ``sent`` tells whether the request may have been executed."""
 
     def __init__(self, cause: BaseException, *, sent: bool) -> None:
@@ -46,7 +46,7 @@ class Lost(Exception):  # noqa: N818 - not an error for callers: the store decid
         self.cause, self.sent = cause, sent
 
 
-class NotNow(Exception):  # noqa: N818 - as above
+class NotNow(Exception):
     """The server answered that it cannot just now; nothing was executed."""
 
 
@@ -63,25 +63,25 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     """Turn an error of the wire into ours: one line, the reason, the next step. Passwords are never shown."""
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
     place = where(url)
-    if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError) or said.startswith(
+    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or said.startswith(
         ("WRONGPASS", "NOAUTH", "NOPERM")
     ):
         return ServerRefused(
             f"{place} refused the login or a command ({said}). Check user, password and rights in SEATLINE_URL."
         )
-    if isinstance(error, redis.exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
+    if isinstance(error, exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
         return ServerReadOnly(f"{place} is a read-only replica. Use the address of the primary.")
     if said.startswith("MISCONF"):
         return ServerReadOnly(
             f"{place} has stopped taking writes: it cannot save to its disk. Free space there, then try again."
         )
-    if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith("OOM"):
+    if isinstance(error, exceptions.OutOfMemoryError) or said.startswith("OOM"):
         return ServerFull(
             f"{place} has no memory left: nothing was stored. Running jobs still end; raise maxmemory or let workers drain."
         )
-    if isinstance(error, redis.exceptions.TimeoutError):
+    if isinstance(error, exceptions.TimeoutError):
         return ServerUnavailable(f"{place} did not answer in time ({said}). Is it overloaded or stopped?")
-    if isinstance(error, redis.exceptions.ConnectionError | OSError):
+    if isinstance(error, exceptions.ConnectionError | OSError):
         return ServerUnavailable(f"{place} cannot be reached ({said}). Check the URL and that the server runs.")
     return ServerRefused(f"{place}: {said}")
 
@@ -140,12 +140,12 @@ class Link:
             self._met = False
             try:
                 self._connection.connect()
-            except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
                 raise explain(error, self.url) from None
-            except (redis.exceptions.RedisError, OSError) as error:
+            except (exceptions.RedisError, OSError) as error:
                 if str(error).startswith(_NOT_NOW):
                     raise NotNow(str(error)) from None
-                if isinstance(error, redis.exceptions.ResponseError):
+                if isinstance(error, exceptions.ResponseError):
                     raise explain(error, self.url) from None
                 raise Lost(error, sent=False) from None
         if meet and not self._met:
@@ -156,7 +156,7 @@ class Link:
             (info,) = self.send([("INFO", "server")])
             found = _RUN_ID.search(info)
             run = found[1].decode() if found else ""
-        except redis.exceptions.ResponseError:
+        except exceptions.ResponseError:
             run = ""  # this login may not ask: somebody else's contact will notice a new run
         call = contact(run)
         reply = self.run(call.script, [self.keys.about], call.words)
@@ -171,7 +171,7 @@ class Link:
 
         Raises:
             Lost: the connection failed in between.
-            redis.exceptions.ResponseError: the server's answer to one of them.
+            exceptions.ResponseError: the server's answer to one of them.
 
         """
         connection = self._connection
@@ -184,15 +184,15 @@ class Link:
             for _ in commands:
                 try:
                     replies.append(connection.read_response())
-                except redis.exceptions.ResponseError as refused:
+                except exceptions.ResponseError as refused:
                     error = error or refused
             if error:
                 raise error
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as lost:
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.close()
             raise Lost(lost, sent=True) from None
         except BaseException as other:
-            if not isinstance(other, redis.exceptions.ResponseError):
+            if not isinstance(other, exceptions.ResponseError):
                 self.close()
             raise
         return replies
@@ -204,11 +204,11 @@ class Link:
         try:
             try:
                 (reply,) = self.send([command])
-            except redis.exceptions.NoScriptError:
+            except exceptions.NoScriptError:
                 self.send([("SCRIPT", "LOAD", known.text)])
                 (reply,) = self.send([command])
-        except redis.exceptions.ResponseError as error:
-            if str(error).startswith(_NOT_NOW) or isinstance(error, redis.exceptions.BusyLoadingError):
+        except exceptions.ResponseError as error:
+            if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
                 raise NotNow(str(error)) from None
             raise explain(error, self.url) from None
         result: list[Any] = reply
@@ -221,12 +221,12 @@ class Link:
         try:
             connection.send_command("BLPOP", key, f"{seconds:.3f}", check_health=False)
             return connection.read_response(timeout=seconds + usual) is not None
-        except redis.exceptions.ResponseError as error:
+        except exceptions.ResponseError as error:
             self.close()
             if str(error).startswith(_NOT_NOW):
                 raise NotNow(str(error)) from None
             raise explain(error, self.url) from None
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as lost:
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.close()
             raise Lost(lost, sent=True) from None
         except BaseException:

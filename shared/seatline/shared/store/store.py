@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import redis
+from redis import exceptions
 
 from seatline.shared.calls.base import Call, Read, text
 from seatline.shared.config import Settings
@@ -142,7 +142,7 @@ class Store:
         def send() -> list[Any]:
             try:
                 return link.send(read.commands)
-            except redis.exceptions.ResponseError as error:
+            except exceptions.ResponseError as error:
                 raise explain(error, link.url) from None
 
         return read.parse(self._send(link, send, patience, meet=False)[0])
