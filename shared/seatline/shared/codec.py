@@ -16,10 +16,10 @@ import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import PurePath, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-import msgpack
+import msgpack as untyped_msgpack
 
 from seatline.shared.errors import InvalidInput, PayloadError
 
@@ -34,6 +34,8 @@ __all__ = [
     "unpack_value",
 ]
 
+msgpack: Any = untyped_msgpack  # it ships no types; this is the only module that uses it
+
 PARAMS_MOST: Final = 256 * 1024
 RESULT_MOST: Final = 8 * 1024 * 1024
 DEEPEST: Final = 64
@@ -41,6 +43,7 @@ PIECE: Final = 64
 IN_PIECES: Final = 1024
 
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_COLLECTIONS: Final[dict[type, int]] = {set: 9, tuple: 10, frozenset: 11}
 _NESTS: Final = (dict, list, tuple, set, frozenset)
 
 
@@ -62,9 +65,9 @@ def _default(value: Any) -> Any:
             return msgpack.ExtType(7, str(value).encode())
         case PurePath():
             return msgpack.ExtType(8, value.as_posix().encode())
-        case set() | frozenset() | tuple() if type(value) in {set, frozenset, tuple}:
-            code = {set: 9, tuple: 10, frozenset: 11}[type(value)]
-            return msgpack.ExtType(code, _pack(list(value)))
+        case set() | frozenset() | tuple() if type(value) in _COLLECTIONS:
+            items: Any = value
+            return msgpack.ExtType(_COLLECTIONS[type(value)], _pack(list(items)))
         case _:
             raise TypeError(type(value).__name__)
 
@@ -114,13 +117,14 @@ def _look(what: str, value: Any, depth: int) -> None:
             f"{what[:80]}: nested deeper than {DEEPEST} levels. Flatten it, or store a file and pass its path."
         )
     if isinstance(value, dict):
-        for key, item in value.items():
+        entries: dict[Any, Any] = value
+        for key, item in entries.items():
             if type(key) is not str:
                 raise InvalidInput(f"{what}: the key {key!r} is a {type(key).__name__}; keys must be text.")
             if type(item) not in _SCALARS:
                 _look(f"{what}[{key!r}]", item, depth + 1)
     elif isinstance(value, _NESTS):
-        for index, item in enumerate(value):
+        for index, item in enumerate(cast("list[Any]", value)):
             if type(item) not in _SCALARS:
                 _look(f"{what}[{index}]", item, depth + 1)
     elif type(value) not in _SCALARS:

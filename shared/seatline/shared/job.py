@@ -14,7 +14,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
 from seatline.shared.config import NAME, check_name
@@ -242,7 +242,7 @@ class JobRecord:
         value = unpack_value(self.params_packed)
         if not isinstance(value, dict):
             raise InvalidInput(f"params: job {self.id} holds a {type(value).__name__}, not a mapping.")
-        return value
+        return cast("dict[str, Any]", value)
 
     @property
     def result(self) -> Any:

@@ -101,7 +101,8 @@ class Link:
             raise InvalidInput(f"url: {where(url)!r} must begin with redis://, rediss:// or unix://.")
         self.url = url
         try:
-            self._connection: Any = ConnectionPool.from_url(
+            pool: Any = ConnectionPool
+            self._connection: Any = pool.from_url(
                 url,
                 protocol=2,
                 retry=None,
