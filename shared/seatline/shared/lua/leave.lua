@@ -21,11 +21,11 @@ if redis.call('GET', ns .. 'alarm') == worker then
   ring_offer(offer, 1)
 end
 redis.call('DEL', ns .. 'worker:' .. worker)
-redis.call('ZREM', ns .. 'workers', worker)
+local stayed = redis.call('ZREM', ns .. 'workers', worker) == 1
 local alone = true
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', now, '+inf', 'LIMIT', 0, 1000)) do
   if redis.call('HGET', ns .. 'worker:' .. other, 'offer') == offer then alone = false end
 end
 if alone then redis.call('DEL', ns .. 'offer:' .. offer, ns .. 'idle:' .. offer) end
-redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'left', worker)
+if stayed then redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'left', worker) end
 return {'ok', now}

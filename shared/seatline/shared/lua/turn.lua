@@ -37,6 +37,16 @@ local FIRST, HEAD = 13, 6
 local token = string.sub(lane, #ns + 6) .. ':' .. number
 local running, deadline = ns .. 'running', now + lease
 
+-- How long until the next due job, or -1 if this worker does not hold the alarm for it.
+local function alarm(may_take)
+  local next = redis.call('ZRANGE', ns .. 'scheduled', 0, 0, 'WITHSCORES')
+  if not next[1] or tonumber(next[2]) >= now + block then return -1 end
+  local holder = redis.call('GET', ns .. 'alarm')
+  if holder ~= worker and (holder or not may_take) then return -1 end
+  if may_take then redis.call('SET', ns .. 'alarm', worker, 'PX', block + 1000) end
+  return math.max(0, tonumber(next[2]) - now)
+end
+
 -- A repeat: the states that were told, and the jobs that are still this request's.
 local known, kept = lane_known(lane, number, digest)
 if known then
@@ -49,7 +59,7 @@ if known then
       jobs[#jobs + 1] = {id, job[3], redis.call('HGETALL', ns .. 'job:' .. id)}
     end
   end
-  return {'ok', now, -1, states, jobs, token}
+  return {'ok', now, alarm(false), states, jobs, token}
 end
 
 -- Look: the offer, and whose leases the reports speak of.
@@ -109,14 +119,7 @@ local due = -1
 if bell ~= '' and #jobs < want then
   redis.call('ZADD', ns .. 'idle:' .. offer, want - #jobs, worker)
   redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000)
-  local next = redis.call('ZRANGE', ns .. 'scheduled', 0, 0, 'WITHSCORES')
-  if next[1] and tonumber(next[2]) < now + block then
-    local holder = redis.call('GET', ns .. 'alarm')
-    if not holder or holder == worker then
-      redis.call('SET', ns .. 'alarm', worker, 'PX', block + 1000)
-      due = math.max(0, tonumber(next[2]) - now)
-    end
-  end
+  due = alarm(true)
 end
 if #states > 0 or #taken > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled',

@@ -150,7 +150,10 @@ class Link:
                     raise explain(error, self.url) from None
                 raise Lost(error, sent=False) from None
         if meet and not self._met:
-            self._meet()
+            try:
+                self._meet()
+            except Lost as lost:  # the first words may be said again for ever; the request itself was not sent
+                raise Lost(lost.cause, sent=False) from None
 
     def _meet(self) -> None:
         try:

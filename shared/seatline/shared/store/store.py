@@ -39,10 +39,14 @@ __all__ = ["Patience", "Store"]
 T = TypeVar("T")
 log = logging.getLogger("seatline.store")
 
+#: A blip is not worth a word; so many tries are.
+WORTH_A_WORD = 3
+
 
 @dataclass(slots=True)
 class Patience:
-    """How long to go on sending: ``seconds`` (None: for ever), until ``enough`` says so; ``waits`` is told once why."""
+    """How long to go on sending: ``seconds`` (None: for ever), until ``enough`` says so; ``waits`` is told once
+    why, and only then ``again`` when the server is back."""
 
     seconds: float | None
     enough: Callable[[], bool] = lambda: False
@@ -169,7 +173,7 @@ class Store:
             except NotNow as not_now:
                 reason = ServerUnavailable(f"{where(link.url)} cannot answer yet ({not_now}).")
             else:
-                if tries:
+                if tries >= WORTH_A_WORD:
                     patience.again()
                 return reply, perhaps
             tries += 1
@@ -177,7 +181,7 @@ class Store:
             out_of_time = end is not None and time.monotonic() + pause > end
             if out_of_time or patience.enough():
                 raise self._gave_up(reason, perhaps=perhaps and meet) from None
-            if tries == 3:  # noqa: PLR2004 - a blip is not worth a word
+            if tries == WORTH_A_WORD:
                 patience.waits(str(reason))
             time.sleep(pause)
             self._find_again(link)
