@@ -1,0 +1,78 @@
+"""The kind of command this command line is made of: the shared options may stand behind any of them.
+
+``seatline -n farm jobs list`` and ``seatline jobs list -n farm`` are the same; the last one given wins. The root's
+help shows these options, the others keep theirs short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from seatline.console.target import target_of
+
+__all__ = ["Command", "Group", "output_option"]
+
+T = TypeVar("T")
+
+
+def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is None or value == 0 or context.resilient_parsing:
+        return
+    if option.name == "url":
+        _warn_of_password(value)
+    setattr(target_of(context), str(option.name), value)
+
+
+def _warn_of_password(url: str) -> None:
+    try:
+        secret = urlsplit(url).password or "password=" in urlsplit(url).query
+    except ValueError:
+        return  # said later, as what it is
+    if secret:
+        click.echo(
+            "seatline: other users of this machine can read a password on a command line; put the URL in SEATLINE_URL.",
+            err=True,
+        )
+
+
+def _shared(*, hidden: bool) -> list[click.Parameter]:
+    def option(*names: str, **how: Any) -> click.Parameter:
+        return click.Option(names, callback=_keep, expose_value=False, hidden=hidden, **how)
+
+    return [
+        option("-u", "--url", metavar="URL", help="The server [SEATLINE_URL]. Keep passwords in the variable."),
+        option("-n", "--namespace", metavar="NAME", help="The namespace [SEATLINE_NAMESPACE; default]."),
+        option("--tenant", metavar="NAME", help="Put on new jobs; only its jobs are listed [SEATLINE_TENANT]."),
+        option("-v", "--verbose", count=True, help="Say more; twice: also tracebacks."),
+    ]
+
+
+class Command(click.Command):
+    """A command with the shared options."""
+
+    def __init__(self, *args: Any, shared_hidden: bool = True, **options: Any) -> None:
+        super().__init__(*args, **options)
+        own = {name for param in self.params for name in param.opts}
+        self.params += [param for param in _shared(hidden=shared_hidden) if not own & set(param.opts)]
+
+
+class Group(Command, click.Group):
+    """A noun; its verbs are commands with the shared options too."""
+
+    command_class = Command
+    group_class = type
+
+
+def output_option(function: Callable[..., T]) -> Callable[..., T]:
+    """Add ``-o``: how to print."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "ndjson"]),
+        default="table",
+        help="How to print it: json is one array, ndjson one object a line.",
+    )(function)

@@ -1,0 +1,226 @@
+"""What must be true of a namespace at every moment, as pure functions of a :class:`~seatline.console.moment.Moment`.
+
+* **R1 conservation**: ids given = ids in a place + trimmed + removed + never given (gaps)
+* **I1, I2 places**: each job is in exactly the place that its state names, with the score that its fields say; each
+  member of a place is a job
+* **I3, S2 seats**: a running job holds exactly its seats, under its token; each session has a living owner; the
+  counter, where there is one, is the sum of the sessions; no more is held than there is, unless the pool was changed
+* **I4 leases**: state running and a token, or no lease
+* **I13 keys**: nothing but what ``keys.PATTERNS`` draws; what must expire has a term; no key without its owner
+
+A job keeps the token of its last attempt after it has ended: that proves no lease, its state does. A registration in
+``idle:`` may outlive its worker, and a claim in a pool's line its job; both are dropped when they are next looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seatline.console.moment import PLACES, Moment
+from seatline.shared.job import uses_map
+from seatline.shared.keys import PATTERNS, SCHEMA
+
+__all__ = ["Violation", "broken"]
+
+#: The stream is trimmed by about, in whole blocks.
+EVENTS_MOST = 20_000
+_NO_EXPIRY = -1
+_PATTERNS = [(re.compile(pattern, re.ASCII), form) for pattern, form in PATTERNS.items()]
+_MEMBER = re.compile(r"(?P<owner>(?P<kind>job|worker|program):(?P<rest>.+))\|(?P<seats>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that does not hold for something; ``said`` tells how. The same one is known by rule and subject."""
+
+    rule: str
+    subject: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.subject}: {self.said}"
+
+
+def broken(moment: Moment) -> list[Violation]:
+    """Return all that is wrong."""
+    schema = int(moment.about.get("schema", SCHEMA))
+    if schema != SCHEMA:
+        return [Violation("I13", "about", f"key layout {schema}; this Seatline can judge layout {SCHEMA} only.")]
+    found = [
+        *_conservation(moment),
+        *_members(moment),
+        *_jobs(moment),
+        *_tokens(moment),
+        *_pools(moment),
+        *_programs(moment),
+        *_lines(moment),
+        *_keys(moment),
+    ]
+    return sorted(set(found), key=lambda violation: (violation.rule, violation.subject, violation.said))
+
+
+def _short(job_id: str) -> str:
+    return f"job {int(job_id)}"
+
+
+def _conservation(moment: Moment) -> Iterator[Violation]:
+    """R1: counted, not listed, so that it holds for any number of jobs."""
+    counts = {name: int(moment.about.get(name, "0")) for name in ("gaps", "trimmed", "removed")}
+    given = moment.seq - counts["gaps"]
+    here = sum(map(len, moment.places.values()))
+    known = here + counts["trimmed"] + counts["removed"]
+    if given != known:
+        what = f"{given - known} ids are nowhere" if given > known else f"{known - given} ids too many"
+        yield Violation(
+            "R1",
+            "ids",
+            f"{what}: {given} were given, {here} are in a place, {counts['trimmed']} trimmed, {counts['removed']} removed.",
+        )
+
+
+def _place(job: dict[str, str]) -> str:
+    """Return the place that a job's fields name."""
+    state = job.get("state", "?")
+    if state == "ready":
+        uses = job.get("uses")
+        return f"ready:{job.get('type')}" + ("" if uses is None else f"|{uses}")
+    return state if state in PLACES else f"finished:{state}"
+
+
+def _members(moment: Moment) -> Iterator[Violation]:
+    """I1, I2: each member of a place is a job that says so."""
+    for place, members in moment.places.items():
+        for job_id in members:
+            job = moment.jobs.get(job_id)
+            if not job:
+                yield Violation("I1", place, f"{job_id} is in it and has no record.")
+            elif _place(job) != place:
+                yield Violation(
+                    "I2", _short(job_id), f"it is in {place}, its record says {_place(job)} (state {job.get('state')})."
+                )
+            if job_id.isdigit() and int(job_id) > moment.seq:
+                yield Violation("R1", _short(job_id), f"its id was not given yet: the last is {moment.seq}.")
+
+
+def _jobs(moment: Moment) -> Iterator[Violation]:
+    """I1, I2, I4: each job is in its place, with the score that its fields say."""
+    for job_id, job in moment.jobs.items():
+        if not job:
+            continue
+        place, name = _place(job), _short(job_id)
+        members = moment.places.get(place, {})
+        if job_id not in members:
+            yield Violation("I1", name, f"its record says {place}, where it is not.")
+            continue
+        said = {"ready": "priority", "scheduled": "due", "running": None}.get(job.get("state", ""), "finished")
+        if said and members[job_id] != float(job.get(said, "nan")):
+            yield Violation("I2", name, f"its score in {place} is {members[job_id]:.0f}, its {said} {job.get(said)}.")
+        if job.get("state") == "running":
+            yield from _lease(moment, job_id, job)
+
+
+def _lease(moment: Moment, job_id: str, job: dict[str, str]) -> Iterator[Violation]:
+    """I3, I4: a running job has a token, a worker and exactly its seats."""
+    lacking = [name for name in ("token", "worker") if not job.get(name)]
+    if lacking:
+        yield Violation("I4", _short(job_id), f"it is running without {' and '.join(lacking)}.")
+    for pool, seats in uses_map(job.get("seats", "")).items():
+        if f"job:{job_id}:{job.get('token')}|{seats}" not in moment.sessions.get(pool, {}):
+            yield Violation(
+                "I3", _short(job_id), f"it runs with {seats} seats of pool {pool} and has no session there."
+            )
+
+
+def _tokens(moment: Moment) -> Iterator[Violation]:
+    """A producer's token and its job know each other."""
+    for token, value in moment.tokens.items():
+        job_id = value.partition(" ")[0]
+        if moment.jobs.get(job_id, {}).get("submission") != token:
+            yield Violation("I13", f"token {token}", f"it stands for {job_id}, which does not say so.")
+    for job_id, job in moment.jobs.items():
+        submission = job.get("submission")
+        if submission is not None and submission not in moment.tokens:
+            yield Violation("I1", _short(job_id), f"its token {submission} is not kept.")
+
+
+def _pools(moment: Moment) -> Iterator[Violation]:
+    """S2, I3: who holds seats, how many, and whether he is alive."""
+    listed = moment.sets.get("pools", set[str]())
+    for pool in sorted(listed ^ set(moment.pools)):
+        yield Violation("I13", f"pool {pool}", "it is in only one of pools and pool:<name>.")
+    for pool, members in moment.sessions.items():
+        if members and pool not in listed:
+            yield Violation("I3", f"pool {pool}", f"{len(members)} sessions hold seats of a pool that does not exist.")
+        held = 0
+        for member in members:
+            match = _MEMBER.fullmatch(member)
+            if not match:
+                yield Violation("I3", f"pool {pool}", f"{member} is no session.")
+                continue
+            held += int(match["seats"])
+            yield from _owner(moment, pool, match)
+        counter = moment.counters.get(pool)
+        if counter is not None and counter != held:
+            yield Violation("S2", f"pool {pool}", f"its counter says {counter} seats in use, its sessions hold {held}.")
+    for pool, counter in moment.counters.items():
+        if counter and not moment.sessions.get(pool):
+            yield Violation("S2", f"pool {pool}", f"its counter says {counter} seats in use, and nobody holds any.")
+
+
+def _owner(moment: Moment, pool: str, match: re.Match[str]) -> Iterator[Violation]:
+    member, seats = match[0], int(match["seats"])
+    if match["kind"] == "program" and f"{pool}|{member}" not in moment.programs:
+        yield Violation("I3", f"pool {pool}", f"{member} is not in programs: nobody would take its seats back.")
+    if match["kind"] != "job":
+        return
+    job_id, _, token = match["rest"].partition(":")
+    job = moment.jobs.get(job_id, {})
+    if job.get("state") != "running" or job.get("token") != token:
+        yield Violation(
+            "I3", f"pool {pool}", f"{member} holds seats, and that lease is over ({job.get('state', 'gone')})."
+        )
+    elif uses_map(job.get("seats", "")).get(pool) != seats:
+        yield Violation("I3", f"pool {pool}", f"{member} holds {seats}, its job says {job.get('seats', 'none')}.")
+
+
+def _programs(moment: Moment) -> Iterator[Violation]:
+    """I3: each program's session is listed in both places, with one deadline."""
+    for entry, deadline in moment.programs.items():
+        pool, _, member = entry.partition("|")
+        if moment.sessions.get(pool, {}).get(member) != deadline:
+            yield Violation(
+                "I3", f"pool {pool}", f"programs lists {member}, the pool's sessions do not (with its deadline)."
+            )
+
+
+def _lines(moment: Moment) -> Iterator[Violation]:
+    """I2: a line that its type does not list would never be looked at."""
+    types = moment.sets.get("types", set[str]())
+    for type_ in sorted(types ^ {name for name, fields in moment.types.items() if fields}):
+        yield Violation("I13", f"type {type_}", "it is in only one of types and type:<name>.")
+    for place, members in moment.places.items():
+        if not place.startswith("ready:") or not members:
+            continue
+        type_, _, uses = place.removeprefix("ready:").partition("|")
+        if type_ not in types or (uses and uses not in moment.types.get(type_, {}).get("lines", "").split()):
+            yield Violation("I2", place, f"no worker would look there: type {type_} does not list it.")
+
+
+def _keys(moment: Moment) -> Iterator[Violation]:
+    """I13: names, terms, owners."""
+    for name, (left, complaint) in moment.kinds.items():
+        form = next((form for pattern, form in _PATTERNS if pattern.fullmatch(name)), None)
+        if form is None:
+            yield Violation("I13", name, "no such key is drawn in keys.PATTERNS.")
+        elif form == "expires" and left == _NO_EXPIRY:
+            yield Violation("I13", name, "it has no term and must expire.")
+        elif form == "persistent" and left != _NO_EXPIRY:
+            yield Violation("I13", name, f"it would expire in {left} ms and must stay.")
+        if complaint:
+            yield Violation("I13", name, f"it holds another kind of value ({complaint}).")
+        if name.startswith("job:") and name.count(":") == 2 and not moment.jobs.get(name.split(":")[1]):  # noqa: PLR2004
+            yield Violation("I13", name, "the job it belongs to has no record.")
+    if moment.events > EVENTS_MOST:
+        yield Violation("I13", "events", f"{moment.events} entries, meant are about 10,000.")

@@ -1,0 +1,66 @@
+"""What a command talks to: server, namespace, tenant; and how much it says on the way.
+
+A person waits for a command, so a server that is away is given up after 3 seconds (``SEATLINE_DEADLINE`` says otherwise).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from seatline.producer import Queue
+
+__all__ = ["Target", "pass_target", "target_of"]
+
+DEADLINE = 3.0
+
+
+@dataclass(slots=True)
+class Target:
+    """The options that every command has; None leaves it to the environment and the defaults."""
+
+    url: str | None = None
+    namespace: str | None = None
+    tenant: str | None = None
+    verbose: int = 0
+
+    def queue(self) -> Queue:
+        """Open the queue."""
+        from seatline.producer import Queue  # noqa: PLC0415 - `seatline --help` stays fast
+
+        self.log_to_stderr()
+        deadline = None if os.environ.get("SEATLINE_DEADLINE") else DEADLINE
+        return Queue(self.url, namespace=self.namespace, tenant=self.tenant, deadline=deadline)
+
+    def log_to_stderr(self) -> None:
+        """Show warnings of the packages below, with -v more, as lines like our own."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("seatline: %(message)s"))
+        log = logging.getLogger("seatline")
+        log.handlers[:] = [handler]
+        log.propagate = False
+        log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)])
+
+
+def target_of(context: click.Context) -> Target:
+    """Return the target of this call, whichever command of it asks."""
+    root = context.find_root()
+    if not isinstance(root.obj, Target):
+        root.obj = Target()
+    return root.obj
+
+
+def pass_target(function: click.decorators.FC) -> click.decorators.FC:
+    """Hand the target to a command as its first argument."""
+    from functools import update_wrapper  # noqa: PLC0415 - beside its only use
+
+    def called(*args: object, **options: object) -> object:
+        return function(target_of(click.get_current_context()), *args, **options)
+
+    return update_wrapper(called, function)  # type: ignore[return-value]

@@ -1,0 +1,45 @@
+"""Wait for jobs, and turn what became of them into words and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seatline.producer import JobHandle, JobRecord
+
+__all__ = ["GOOD_ENDS", "ending", "spinner", "wait_for"]
+
+#: Ends that are no failure: a skipped job found nothing to do (Q21).
+GOOD_ENDS = frozenset({"succeeded", "skipped"})
+
+
+def wait_for(handle: JobHandle, end: float | None) -> JobRecord:
+    """Wait for a job's end until ``end`` (by the monotonic clock)."""
+    return handle.wait(None if end is None else max(0.0, end - time.monotonic()))
+
+
+def ending(record: JobRecord) -> str:
+    """Say on one line how a job ended."""
+    from seatline.console.output import clean  # noqa: PLC0415 - beside its only use
+
+    said = f"job {int(record.id)} {record.state}"
+    if record.error or record.reason:
+        first = (record.error or record.reason or "").splitlines() or [""]
+        said += f": {record.error_type + ': ' if record.error_type else ''}{first[0]}"
+    return clean(said)
+
+
+@contextlib.contextmanager
+def spinner(what: str) -> Generator[None]:
+    """Show that we wait, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+    with Console(stderr=True, highlight=False).status(what):
+        yield
