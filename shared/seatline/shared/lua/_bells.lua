@@ -2,7 +2,7 @@
 -- holds one element and expires. idle:<offer> holds the workers that found too little, by free slots announced: a
 -- ring takes slots off that announcement, so the next ring goes to the next worker. Needs _base.
 local BELL_LIFE = 30000
-local offers_of = {}
+local offers_of, said = {}, {}
 
 local function ring_bell(name)
   local bell = ns .. 'bell:' .. name
@@ -10,16 +10,18 @@ local function ring_bell(name)
   redis.call('PEXPIRE', bell, BELL_LIFE)
 end
 
+-- The type's hash was read anyway: this is what it says.
+local function offers_said(type, text) said[type] = text or '' end
+
 -- The offers (sets of types that workers support) which contain this type.
 local function offers(type)
   local list = offers_of[type]
-  if not list then
-    list = {}
-    for offer in string.gmatch(redis.call('HGET', ns .. 'type:' .. type, 'offers') or '', '%S+') do
-      list[#list + 1] = offer
-    end
-    offers_of[type] = list
+  if list then return list end
+  list = {}
+  for offer in string.gmatch(said[type] or redis.call('HGET', ns .. 'type:' .. type, 'offers') or '', '%S+') do
+    list[#list + 1] = offer
   end
+  offers_of[type] = list
   return list
 end
 

@@ -14,9 +14,10 @@ local function open_lines(types, bite)
   end
   if redis.call('HGET', ns .. 'about', 'paused') then return lines end
   for _, type in ipairs(types) do
-    local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines')
+    local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines', 'offers')
     if not v[1] then
       local if_lost = v[3] or 'interrupt'
+      offers_said(type, v[5])
       add(type, nil, v[2] or 'none', if_lost)
       for uses in string.gmatch(v[4] or '', '%S+') do add(type, uses, uses, if_lost) end
     end
@@ -65,7 +66,7 @@ end
 
 -- Up to `want` jobs of these types; returns them and their ids. What is left that could start rings the next worker.
 local function reserve(types, want, worker, token, deadline)
-  local bite = math.max(1, math.ceil(want / #types))
+  local bite = math.ceil(want / #types) + 1  -- one more tells what is left for others
   local lines, jobs, taken, leases = open_lines(types, bite), {}, {}, {}
   while true do
     local line = best_of(lines)

@@ -68,8 +68,7 @@ if #types == 0 then return lane_keep(lane, number, digest, {'no-offer'}) end
 local reports, out, at = {}, {''}, FIRST
 for i = 1, count do
   local id = ARGV[at]
-  local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost', 'attempt',
-    'type', 'uses', 'priority')
+  local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost')
   if job[1] == 'running' and job[2] == ARGV[at + 1] then
     reports[i] = {id, job, at}
     out[#out + 1] = id
@@ -93,8 +92,9 @@ for i = 1, count do
     if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end
     if outcome == 'returned' or outcome == 'abandoned' then
       states[i] = 'ready'
-      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', job[6] - 1)
-      line_up(id, job[7], job[8], job[9])
+      local place = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority', 'attempt')
+      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', place[4] - 1)
+      line_up(id, place[1], place[2], place[3])
     else
       states[i], touched[outcome] = outcome, true
       if ARGV[at + 4] ~= '' then
@@ -112,7 +112,10 @@ promote(100)
 local jobs, taken = {}, {}
 if want > 0 then jobs, taken = reserve(types, want, worker, token, deadline) end
 seats_done()
-for state in pairs(touched) do trim(state, keep_ms, keep, 2 * count + 2) end
+-- Every eighth turn trims what the eight have added, and more.
+if number % 8 == 0 then
+  for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
+end
 
 -- Wait: too little was found. Of all who wait, one holds the alarm for the next due moment.
 local due = -1
