@@ -150,8 +150,7 @@ def plain_data(value: Any) -> Any:
         case dt.datetime():
             return _utc(value)
         case Mapping():
-            pairs: Iterable[tuple[Any, Any]] = value.items()  # pyright: ignore[reportUnknownVariableType]
-            return {str(key): plain_data(item) for key, item in pairs}
+            return {str(key): plain_data(value[key]) for key in cast("Iterable[Any]", value)}
         case set() | frozenset():
             return sorted((plain_data(item) for item in cast("set[Any]", value)), key=repr)
         case list() | tuple():

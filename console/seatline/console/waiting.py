@@ -18,8 +18,16 @@ GOOD_ENDS = frozenset({"succeeded", "skipped"})
 
 
 def wait_for(handle: JobHandle, end: float | None) -> JobRecord:
-    """Wait for a job's end until ``end`` (by the monotonic clock)."""
-    return handle.wait(None if end is None else max(0.0, end - time.monotonic()))
+    """Wait for a job's end until ``end`` (by the monotonic clock).
+
+    Raises:
+        TimeoutError: not in time; the job goes on.
+
+    """
+    try:
+        return handle.wait(None if end is None else max(0.0, end - time.monotonic()))
+    except TimeoutError:
+        raise TimeoutError(f"job {int(handle.id)} has not ended in time; it goes on.") from None
 
 
 def ending(record: JobRecord) -> str:

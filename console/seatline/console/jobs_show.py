@@ -1,0 +1,156 @@
+"""``seatline jobs show``: one job, told as a story: what it is, what happened to it, what became of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seatline.console.command import Command
+from seatline.console.target import Target, pass_target
+
+if TYPE_CHECKING:
+    from seatline.producer import JobRecord, Queue
+    from seatline.shared.calls.reads import WorkerRecord
+
+__all__ = ["show_job"]
+
+#: Characters of params, of a result and of a traceback that are shown unless --full.
+_SHOWN = 2_000
+
+
+@click.command("show", cls=Command, epilog="Example: seatline jobs show 42")
+@click.argument("job", metavar="ID")
+@click.option("--full", is_flag=True, help="Cut nothing.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
+@pass_target
+def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
+    """Tell all about one job."""
+    from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.records import job_data, obstacle_data  # noqa: PLC0415 - as above
+    from seatline.shared.calls import reads  # noqa: PLC0415 - as above
+
+    with target.queue() as queue:
+        record = queue.job(job)
+        handle = queue.handle(record.id)
+        obstacles, history = handle.why(), queue.store.read(reads.history(queue.store.keys, record.id))
+        if output == "json":
+            data = job_data(record) | {
+                "result": _readable(record, "result"),
+                "traceback": record.traceback,
+                "why": [obstacle_data(obstacle) for obstacle in obstacles],
+                "history": [{"time": when, "what": what} for when, what in history],
+            }
+            click.echo(json.dumps(plain_data(data), indent=2, ensure_ascii=False))
+            return
+        lines = [*_header(queue, record), *_payloads(record, full=full), *_trouble(record, full=full)]
+        if obstacles:
+            lines += ["", "Why it waits", *(f"  {obstacle}" for obstacle in obstacles)]
+        if history:
+            lines += ["", "History", *(f"  {_local(when)}  {what}" for when, what in history)]
+    _print(lines)
+
+
+def _print(lines: list[str]) -> None:
+    from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
+
+    for line in lines:
+        heading = bool(line) and not line.startswith(" ")
+        click.echo(click.style(clean(line), bold=True) if heading else clean(line))
+
+
+def _local(moment: dt.datetime | None) -> str:
+    from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
+
+    return local(moment)
+
+
+def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
+    from seatline.console.output import span  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.records import uses_shown  # noqa: PLC0415 - as above
+
+    yield f"Job {int(job.id)}  {job.type}  {job.state}" + (" (asked to stop)" if job.cancel_asked else "")
+    facts = {
+        "title": job.title,
+        "priority": str(job.priority),
+        "tenant": job.tenant,
+        "tags": " ".join(job.tags),
+        "token": job.token,
+        "uses": uses_shown(job),
+        "holds": ", ".join(f"{pool}={seats}" for pool, seats in job.seats.items()) if job.state == "running" else "",
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"  {name:<9} {value}"
+    yield ""
+    yield "Times"
+    yield f"  enqueued  {_local(job.created)}"
+    if job.due:
+        yield f"  due       {_local(job.due)}"
+    if job.started:
+        waited = (job.started - (job.due or job.created or job.started)).total_seconds()
+        yield f"  started   {_local(job.started)}  after waiting {span(waited)}"
+        losses = f", lost {job.losses} times" if job.losses else ""
+        yield f"  attempt   {job.attempt}{losses}, by {_who(queue, job)}"
+    if job.finished:
+        ran = f"  after running {span((job.finished - job.started).total_seconds())}" if job.started else ""
+        yield f"  ended     {_local(job.finished)}{ran}"
+
+
+def _who(queue: Queue, job: JobRecord) -> str:
+    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+
+    if job.worker is None:
+        return "an unknown worker"
+    worker: WorkerRecord
+    (worker,) = queue.store.read(reads.worker_records(queue.store.keys, [job.worker], []))
+    if not worker.live:
+        return f"worker {job.worker}, which is gone"
+    return f"worker {job.worker} ({worker.fields.get('host')}, pid {worker.fields.get('pid')})"
+
+
+def _payloads(job: JobRecord, *, full: bool) -> Iterator[str]:
+    for name, packed in (("params", job.params_packed), ("result", job.result_packed)):
+        if packed:
+            yield ""
+            yield f"{name.capitalize()}  ({len(packed):,} B)"
+            text = json.dumps(_readable(job, name), indent=2, ensure_ascii=False)
+            yield from _cut(text, full=full)
+    if job.state == "succeeded" and job.result_until and not job.result_packed:
+        yield ""
+        yield f"Result  was kept until {_local(job.result_until)}"
+
+
+def _trouble(job: JobRecord, *, full: bool) -> Iterator[str]:
+    if job.reason:
+        yield from ("", f"Skipped  {job.reason}")
+    if job.error:
+        kind = f"{job.error_type}: " if job.error_type else ""
+        yield from ("", "Error", *_cut(f"{kind}{job.error}", full=full))
+    if job.traceback:
+        yield from ("", "Traceback", *_cut(job.traceback, full=full, end=True))
+
+
+def _readable(job: JobRecord, what: str) -> Any:
+    from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.errors import SeatlineError  # noqa: PLC0415 - as above
+
+    try:
+        return plain_data(getattr(job, what))
+    except SeatlineError as error:
+        return f"cannot be read: {error}"
+
+
+def _cut(text: str, *, full: bool, end: bool = False) -> Iterator[str]:
+    """Indent it, cut to what a person reads: the beginning, or the end (of a traceback, which names the cause)."""
+    left = 0 if full else len(text) - _SHOWN
+    kept = text if left <= 0 else text[-_SHOWN:] if end else text[:_SHOWN]
+    note = f"  ... {left:,} characters more; --full shows them"
+    if left > 0 and end:
+        yield note
+    yield from (f"  {line}" for line in kept.splitlines())
+    if left > 0 and not end:
+        yield note

@@ -1,0 +1,63 @@
+"""``seatline jobs why``: everything that keeps a job from running, each with what to do about it (W1)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from seatline.console.command import Command
+from seatline.console.target import Target, pass_target
+
+if TYPE_CHECKING:
+    from seatline.producer import JobRecord
+
+__all__ = ["why_job"]
+
+
+@click.command("why", cls=Command, epilog="Example: seatline jobs why 42")
+@click.argument("job", metavar="ID")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
+@pass_target
+def why_job(target: Target, job: str, *, output: str) -> None:
+    """Explain why a job waits.
+
+    Lists every obstacle: due, paused, no-worker, no-pool, seats (with their holders), behind (jobs ahead of it). When
+    the last one goes, the job starts.
+    """
+    from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above
+
+    with target.queue() as queue:
+        record = queue.job(job)
+        obstacles = queue.handle(record.id).why()
+    if output == "json":
+        why = [obstacle_data(obstacle) for obstacle in obstacles]
+        click.echo(json.dumps({"id": record.id, "state": record.state, "why": why}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"job {int(record.id)} ({record.type}, priority {record.priority}) is {record.state}")
+    if not obstacles:
+        click.echo(f"  {clean(_without(record))}")
+    for obstacle in obstacles:
+        click.echo(f"  {clean(f'{obstacle.reason:<9}  {obstacle.message}')}")
+        click.echo(f"  {'':<9}  -> {clean(obstacle.action)}")
+
+
+def _without(job: JobRecord) -> str:
+    """Say what is the matter with a job that nothing keeps."""
+    from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
+
+    match job.state:
+        case "ready":
+            return "Nothing keeps it: the next worker that looks takes it."
+        case "running":
+            return f"It runs since {local(job.started)} on worker {job.worker}."
+        case "interrupted":
+            return (
+                f"Its worker was lost at {local(job.finished)}; `seatline jobs resubmit {int(job.id)}` runs it again."
+            )
+        case "failed":
+            return f"It failed at {local(job.finished)}: {(job.error or '').partition(chr(10))[0]}"
+        case _:
+            return f"It ended at {local(job.finished)}."

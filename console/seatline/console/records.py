@@ -1,0 +1,103 @@
+"""Records as people and programs see them: a job's columns, and the JSON of jobs, obstacles and pools."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from seatline.console.output import Column, span
+from seatline.producer.why import Obstacle
+from seatline.shared.calls.reads import PoolRecord
+from seatline.shared.errors import SeatlineError
+from seatline.shared.job import JobRecord
+
+__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "uses_shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A job of a listing, what keeps it, and the server's time."""
+
+    job: JobRecord
+    reason: str
+    now: dt.datetime
+
+    def age(self) -> str:
+        """How long ago it was enqueued."""
+        return "-" if self.job.created is None else span((self.now - self.job.created).total_seconds())
+
+
+JOB_COLUMNS: list[Column[Line]] = [
+    Column("ID", lambda line: str(int(line.job.id)), right=True),
+    Column("TYPE", lambda line: line.job.type),
+    Column("PRIORITY", lambda line: str(line.job.priority), right=True),
+    Column("STATE", lambda line: line.job.state),
+    Column("REASON", lambda line: line.reason),
+    Column("AGE", lambda line: line.age(), right=True),
+    Column("TITLE", lambda line: line.job.title or "", cuts=True),
+]
+
+
+def uses_shown(job: JobRecord) -> str:
+    """Return the seats a job says it needs."""
+    if job.uses is None:
+        return "what its type uses"
+    return ", ".join(f"{pool}={seats}" for pool, seats in job.uses.items()) or "none"
+
+
+def _value(job: JobRecord, what: str) -> Any:
+    try:
+        return getattr(job, what)
+    except SeatlineError as error:
+        return {"unreadable": str(error)}
+
+
+def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
+    """Return all that is known of a job, for JSON; ids as text, times still as moments."""
+    data: dict[str, Any] = {
+        "id": job.id,
+        "type": job.type,
+        "state": job.state,
+        "priority": job.priority,
+        "title": job.title,
+        "tenant": job.tenant,
+        "tags": list(job.tags),
+        "token": job.token,
+        "uses": job.uses,
+        "seats": job.seats,
+        "attempt": job.attempt,
+        "losses": job.losses,
+        "worker": job.worker,
+        "if_lost": job.if_lost,
+        "cancel_asked": job.cancel_asked,
+        "created": job.created,
+        "due": job.due,
+        "started": job.started,
+        "finished": job.finished,
+        "error_type": job.error_type,
+        "error": job.error,
+        "skip_reason": job.reason,
+        "params": _value(job, "params"),
+    }
+    return data if reason is None else {**data, "reason": reason}
+
+
+def obstacle_data(obstacle: Obstacle) -> dict[str, str]:
+    """Return an obstacle, for JSON."""
+    return {"reason": obstacle.reason, "message": obstacle.message, "action": obstacle.action}
+
+
+def pool_data(pool: PoolRecord) -> dict[str, Any]:
+    """Return a pool, for JSON."""
+    return {
+        "name": pool.name,
+        "capacity": pool.capacity,
+        "in_use": pool.in_use,
+        "external": pool.external,
+        "external_until": pool.external_until,
+        "free": pool.free,
+        "keep": pool.keep,
+        "keep_priority": pool.keep_priority,
+        "waiting": len(pool.waiting),
+    }

@@ -1,0 +1,187 @@
+"""``seatline types``: what kinds of jobs there are, who runs them, and their gates."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from seatline.console.command import Group, output_option
+from seatline.console.target import Target, pass_target
+
+if TYPE_CHECKING:
+    from seatline.producer import Queue
+    from seatline.producer.why import Scene
+    from seatline.shared.calls.reads import TypeRecord
+
+__all__ = ["types"]
+
+_names = click.argument("names", metavar="[TYPE]...", nargs=-1)
+_all = click.option("--all", "every", is_flag=True, help="The whole namespace instead of single types.")
+
+
+@click.group(cls=Group, epilog="Example: seatline types list")
+def types() -> None:
+    """List, pause and resume job types."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A type with what waits for it."""
+
+    type: TypeRecord
+    waiting: int
+    oldest: dt.datetime | None
+    workers: int
+    now: dt.datetime
+
+    @property
+    def flag(self) -> str:
+        """One word: what keeps the whole type."""
+        return "paused" if self.type.paused else "no-worker" if not self.workers else "-"
+
+    def age(self) -> str:
+        """Since when its oldest job waits (Q15)."""
+        from seatline.console.output import span  # noqa: PLC0415 - beside its only use
+
+        return "-" if self.oldest is None else span((self.now - self.oldest).total_seconds())
+
+
+@types.command("list", epilog="Example: seatline types list -o json")
+@output_option
+@pass_target
+def list_types(target: Target, output: str) -> None:
+    """List all types: what waits, who runs them, whether they are paused.
+
+    FLAG is paused, no-worker (no live worker supports the type) or -. OLDEST is the age of its oldest waiting job.
+    """
+    from seatline.console.output import Column, show  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.producer.why import Scene  # noqa: PLC0415 - as above
+
+    columns: list[Column[_Row]] = [
+        Column("TYPE", lambda row: row.type.name),
+        Column("WAITING", lambda row: str(row.waiting), right=True),
+        Column("OLDEST", lambda row: row.age(), right=True),
+        Column("WORKERS", lambda row: str(row.workers), right=True),
+        Column("USES", lambda row: row.type.uses or "-"),
+        Column("IF LOST", lambda row: row.type.if_lost or "-"),
+        Column("FLAG", lambda row: row.flag),
+    ]
+    with target.queue() as queue:
+        scene = Scene.of(queue.store)
+        rows = _rows(queue, scene)
+    show(rows, output, columns, _data)
+    if output == "table":
+        if not rows:
+            click.echo("No types yet: the first job of a type, or a worker that supports it, makes one.", err=True)
+        for gate, word in (("paused", "paused: no job starts; `seatline types resume --all`"),
+                           ("closed", "closed for new jobs; `seatline jobs reopen`")):  # fmt: skip
+            if scene.about.get(gate):
+                click.echo(f"seatline: namespace {queue.settings.namespace} is {word}", err=True)
+
+
+def _rows(queue: Queue, scene: Scene) -> list[_Row]:
+    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.calls.base import Command, Read  # noqa: PLC0415 - as above
+
+    store, keys = queue.store, queue.store.keys
+    live = store.read(reads.page(keys, "workers", 0, 10_000))
+    known = store.read(reads.worker_records(keys, [worker for worker, _ in live], []))
+    offers = [worker.fields.get("offer") for worker in known if worker.live]
+    lines = [(record.name, keys.ready(record.name, uses)) for record in scene.types.values() for uses in record.lines]
+    cards: list[Command] = [("ZCARD", line) for _, line in lines]
+    counts = store.read(Read(cards, lambda replies: [int(reply) for reply in replies])) if lines else []
+    waiting: dict[str, int] = {}
+    for (name, _), count in zip(lines, counts, strict=True):
+        waiting[name] = waiting.get(name, 0) + count
+    oldest = _oldest(queue, [line for (_, line), count in zip(lines, counts, strict=True) if count])
+    return [
+        _Row(
+            record,
+            waiting.get(record.name, 0),
+            min((oldest[line] for name, line in lines if name == record.name and line in oldest), default=None),
+            sum(offer in record.offers for offer in offers),
+            scene.now,
+        )
+        for record in scene.types.values()
+    ]
+
+
+def _oldest(queue: Queue, lines: Sequence[str], priorities: int = 32) -> dict[str, dt.datetime]:
+    """Return when the oldest job of each line was enqueued: the first id of each of its (first 32) priorities.
+
+    Ids follow the order of enqueuing, so within one priority the first is the oldest.
+    """
+    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.calls.base import Command, Read  # noqa: PLC0415 - as above
+
+    store = queue.store
+    least: dict[str, str] = {}
+    above = dict.fromkeys(lines, "-inf")
+    for _ in range(priorities):
+        looks: list[Command] = [
+            ("ZRANGEBYSCORE", line, score, "+inf", "WITHSCORES", "LIMIT", 0, 1) for line, score in above.items()
+        ]
+        if not looks:
+            break
+        heads = store.read(Read(looks, list[Any]))
+        for line, head in zip(list(above), heads, strict=True):
+            if not head:
+                del above[line]
+                continue
+            job_id = head[0].decode()
+            least[line] = min(least.get(line, job_id), job_id)
+            above[line] = f"({head[1].decode()}"
+    records = store.read(reads.job_records(store.keys, list(least.values()))) if least else []
+    return {line: job.created for line, job in zip(least, records, strict=True) if job is not None and job.created}
+
+
+def _data(row: _Row) -> dict[str, Any]:
+    return {
+        "type": row.type.name,
+        "waiting": row.waiting,
+        "oldest": row.oldest,
+        "workers": row.workers,
+        "uses": row.type.uses,
+        "if_lost": row.type.if_lost,
+        "paused": bool(row.type.paused),
+    }
+
+
+def _gate(target: Target, names: tuple[str, ...], *, every: bool, pause: bool) -> None:
+    if every == bool(names):
+        raise click.UsageError("name types, or give --all, not both", click.get_current_context())
+    with target.queue() as queue:
+        for name in names or (None,):
+            changed = queue.pause(name) if pause else queue.resume(name)
+            what = f"type {name}" if name else f"namespace {queue.settings.namespace}"
+            click.echo(f"{what} {_now(pause=pause) if changed else _was(pause=pause)}")
+
+
+def _now(*, pause: bool) -> str:
+    return "is paused: jobs are accepted, none starts" if pause else "goes on"
+
+
+def _was(*, pause: bool) -> str:
+    return "was paused already" if pause else "was not paused"
+
+
+@types.command(epilog="Example: seatline types pause drawing.publish")
+@_names
+@_all
+@pass_target
+def pause(target: Target, names: tuple[str, ...], *, every: bool) -> None:
+    """Accept jobs of these types but start none; running ones go on."""
+    _gate(target, names, every=every, pause=True)
+
+
+@types.command(epilog="Example: seatline types resume --all")
+@_names
+@_all
+@pass_target
+def resume(target: Target, names: tuple[str, ...], *, every: bool) -> None:
+    """Go on with these types, in order."""
+    _gate(target, names, every=every, pause=False)
