@@ -24,8 +24,8 @@ if not v[1] then
 end
 if tonumber(v[1]) > tonumber(schema) then return {'newer', v[1]} end
 if v[3] ~= run then
-  redis.call('HSET', about, 'run', run)
-  redis.call('HINCRBY', about, 'gaps', 1000000)
   redis.call('INCRBY', ns .. 'seq', 1000000)
+  redis.call('HINCRBY', about, 'gaps', 1000000)
+  redis.call('HSET', about, 'run', run)
 end
 return {'ok', now, v[1], v[2]}

@@ -12,7 +12,7 @@
 -- ARGV[5]  priority  the new one
 --
 -- Returns  ok        state, old priority, jobs ahead of it in its line (-1: it is scheduled)
---          missing   no such job
+--          missing   no such job, or its record is damaged
 --          state     the state it is in: it does not wait
 --          past conflict forgotten   the lane refuses (see _lane)
 --
@@ -24,7 +24,7 @@ if known then return known end
 local key = ns .. 'job:' .. id
 local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority')
 local state, ahead = job[1], -1
-if not state then return lane_keep(lane, number, digest, {'missing'}) end
+if not (state and job[2] and job[4]) then return lane_keep(lane, number, digest, {'missing'}) end
 if state ~= 'ready' and state ~= 'scheduled' then return lane_keep(lane, number, digest, {'state', state}) end
 redis.call('HSET', key, 'priority', priority)
 note(id, 'moved by ' .. by .. ' from priority ' .. job[4] .. ' to ' .. priority)

@@ -43,20 +43,20 @@ for i = 1, #words do
     local owner, n = string.match(b, '^(.*)|(%d+)$')
     free_seats(a .. '=' .. n, owner)
   elseif job then
-    local losses = tonumber(job[6] or 0) + 1
+    local losses, worker = tonumber(job[6] or 0) + 1, job[11] or '?'
     if job[3] then free_seats(job[3], 'job:' .. a .. ':' .. b) end
-    redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. job[11])
+    redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. worker)
     if job[10] then
       words[i] = 'cancelled'
       finish(a, 'cancelled', job[4], {'losses', losses})
-    elseif job[5] == 'rerun' and losses < most then
+    elseif job[5] == 'rerun' and losses < most and job[7] and job[9] then
       words[i] = 'ready'
       redis.call('HSET', ns .. 'job:' .. a, 'state', 'ready', 'losses', losses)
       line_up(a, job[7], job[8], job[9])
     else
       words[i] = 'interrupted'
       finish(a, 'interrupted', job[4], {'losses', losses, 'error',
-        'its worker ' .. job[11] .. ' was lost while it ran' .. (losses >= most and ' (' .. losses .. ' times)' or '')})
+        'its worker ' .. worker .. ' was lost while it ran' .. (losses >= most and ' (' .. losses .. ' times)' or '')})
     end
   end
 end

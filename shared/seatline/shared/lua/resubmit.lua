@@ -12,7 +12,7 @@
 -- ARGV[4]  by        who asks
 --
 -- Returns  ok        the state it had ended in
---          missing   no such job
+--          missing   no such job, or its record is damaged
 --          state     the state it is in: it has not ended
 --          past conflict forgotten   the lane refuses (see _lane)
 --
@@ -24,7 +24,7 @@ if known then return known end
 local key = ns .. 'job:' .. id
 local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt')
 local state = job[1]
-if not state then return lane_keep(lane, number, digest, {'missing'}) end
+if not (state and job[2] and job[4]) then return lane_keep(lane, number, digest, {'missing'}) end
 if state == 'ready' or state == 'scheduled' or state == 'running' then
   return lane_keep(lane, number, digest, {'state', state})
 end
