@@ -31,6 +31,20 @@ def _count(what: str, value: object, low: int = 0) -> int:
     raise InvalidInput(f"{what}: {value!r} is not a whole number from {low} to {SEATS_MOST:,}.")
 
 
+def _keep_priority(value: object) -> int:
+    try:
+        return check_priority(value)
+    except InvalidInput as error:
+        raise InvalidInput(f"keep_{error}") from None
+
+
+def _span(what: str, value: float, most: float, said: str) -> int:
+    """Return seconds as ms, if they are a number from 1 to ``most``."""
+    if type(value) in {int, float} and 1 <= value <= most:
+        return int(value * 1000)
+    raise InvalidInput(f"{what}: {value!r} is not a number of seconds from 1 to {said}.")
+
+
 class Pools:
     """The licence pools of a namespace: ``queue.pools["vault"]`` shows one, ``set`` makes one."""
 
@@ -51,7 +65,7 @@ class Pools:
             raise InvalidInput("keep, keep_priority: give both or none.")
         if keep is not None and keep_priority is not None:
             _count("keep", keep)
-            check_priority(keep_priority)
+            _keep_priority(keep_priority)
         return self._store.run(
             verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority)
         )
@@ -62,9 +76,8 @@ class Pools:
 
     def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
         """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
-        if not 1 <= ttl <= 366 * DAY:
-            raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a year.")
-        self._store.run(verbs.set_external(check_name("pool", name), _count("seats", seats), int(ttl * 1000)))
+        ttl_ms = _span("ttl", ttl, 366 * DAY, "a year")
+        self._store.run(verbs.set_external(check_name("pool", name), _count("seats", seats), ttl_ms))
 
     def __getitem__(self, name: str) -> PoolRecord:
         """Return a pool: capacity, in_use, holders, waiting.
@@ -110,8 +123,7 @@ class Pools:
 
         """
         check_name("name", name)
-        if not 1 <= ttl <= DAY:
-            raise InvalidInput(f"ttl: {ttl!r} is not a number of seconds from 1 to a day.")
+        _span("ttl", ttl, DAY, "a day")
         return ProgramSession(
             self._queue,
             check_name("pool", pool),

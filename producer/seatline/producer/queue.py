@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from seatline.producer.handle import JobHandle
@@ -16,7 +17,7 @@ from seatline.producer.pools import Pools
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
 from seatline.shared.config import Settings, check_name
-from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue, SeatlineError
+from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue
 from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id, job_words
 from seatline.shared.store import Listener, Store
 
@@ -55,6 +56,7 @@ class Queue:
         self.store = Store(self.settings, role="producer")
         self.by = _who()
         self._local = threading.local()
+        self._listeners: list[Listener] = []
 
     def __repr__(self) -> str:
         return f"<Queue {self.settings.namespace} at {self.store.place}>"
@@ -66,7 +68,10 @@ class Queue:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; using the queue again opens new ones."""
+        """Close the connections, bells too; using the queue again opens new ones."""
+        listeners, self._listeners, self._local = self._listeners, [], threading.local()
+        for listener in listeners:
+            listener.close()
         self.store.close()
 
     def enqueue(
@@ -104,7 +109,8 @@ class Queue:
         Each batch is accepted whole or not at all.
 
         Raises:
-            PartialEnqueue: something was refused after others were accepted: ``ids``, ``index``, ``cause``.
+            PartialEnqueue: something was refused, or the iterable broke, after others were accepted: ``ids``, ``index``,
+                ``cause``.
             SeatlineError: as for :meth:`enqueue`, if nothing was accepted yet.
 
         """
@@ -130,7 +136,7 @@ class Queue:
                 if len(batch) >= verbs.SUBMIT_MOST or size >= BATCH_BYTES:
                     send()
             send()
-        except SeatlineError as error:
+        except Exception as error:  # also the iterable's own: it must not cost the caller the ids accepted before it
             if not ids:
                 raise
             raise PartialEnqueue(ids, len(ids), error) from error
@@ -140,7 +146,7 @@ class Queue:
         if not isinstance(job, Job):
             raise InvalidInput(f"jobs: {job!r} is not a Job. Use Job(type, params, ...).")
         if job.tenant is None and self.settings.tenant is not None:
-            job.tenant = self.settings.tenant
+            job = replace(job, tenant=self.settings.tenant)  # the caller's own stays as it was
         return job_words(job)
 
     def find(self, token: str) -> JobHandle | None:
@@ -215,6 +221,7 @@ class Queue:
         mine: tuple[int, Listener] | None = getattr(self._local, "mine", None)
         if mine is None or mine[0] != os.getpid():
             mine = self._local.mine = (os.getpid(), self.store.listener())
+            self._listeners.append(mine[1])
         return mine[1]
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
-from seatline.shared.errors import InvalidInput, SeatlineError
+from seatline.shared.errors import InvalidInput, PayloadError, SeatlineError
 from seatline.shared.job import RESULT_TTL
 from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handler
@@ -34,6 +34,8 @@ def execute(handler: Handler, ctx: Context, fields: dict[bytes, bytes]) -> Repor
     try:
         packed = fields[b"params"] if b"params2" not in fields else join_pieces("params", _named(fields))
         params = unpack_value(packed)
+        if not isinstance(params, dict):
+            raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
         handler.check_params(params)
         value = handler.function(ctx, **params)
         if value is None:

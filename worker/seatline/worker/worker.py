@@ -112,6 +112,8 @@ class Worker:
     ) -> None:
         if type(slots) is not int or not 1 <= slots <= SLOTS_MOST:
             raise InvalidInput(f"slots: {slots!r} is not a whole number from 1 to {SLOTS_MOST}.")
+        if isinstance(types, str):
+            raise InvalidInput(f"types: {types!r} is one text. Give a list of patterns, such as [{types!r}].")
         self.handlers = handlers.narrowed(types) if types else handlers
         if not self.handlers:
             raise InvalidInput("handlers: there are none; declare some with @handlers.handler(type).")
@@ -276,7 +278,12 @@ class Worker:
 
     def _take(self, event: Any) -> None:
         if isinstance(event, Report) and event.id in self._leases.held:
-            self._reports.append(event)
+            self._reports.append(event if event.outcome != "abandoned" else self._abandoned(event.id, event.token))
+
+    def _abandoned(self, job_id: str, token: str) -> Report:
+        """Report a job that did not end here; what is said is kept only if it becomes interrupted (T4: where)."""
+        left = f"its worker {self.id} ({socket.gethostname()}, pid {os.getpid()}) stopped before it had ended"
+        return Report(job_id, token, "abandoned", ["error", left])
 
     def _overdue(self) -> None:
         """After the grace period, hand back what still runs."""
@@ -286,7 +293,7 @@ class Worker:
         for hold in list(self._leases.held.values()):
             hold.cancel = True  # a thread cannot be stopped: it is told, and its report no longer counts
             if hold.id not in told:
-                self._reports.append(Report(hold.id, hold.token, "abandoned"))
+                self._reports.append(self._abandoned(hold.id, hold.token))
 
     def _finished(self) -> bool:
         if self._reports or self._leases.held:

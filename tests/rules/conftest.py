@@ -1,0 +1,80 @@
+"""Queues and workers for the rules' tests, all on the test's own namespace and gone before its closing look."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.processes import Child
+from harness.server import RealServer
+from rules.support import ProcessWorker, ThreadWorker
+
+from seatline.producer import Queue
+from seatline.worker import Handlers, Worker
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def make_queue(server: RealServer, namespace: str) -> Iterator[Callable[..., Queue]]:
+    """Make queues on the test's namespace; of the shared server unless ``url`` says otherwise."""
+    with contextlib.ExitStack() as queues:
+
+        def make(url: str | None = None, **options: Any) -> Queue:
+            return queues.enter_context(Queue(url or server.url, **{"namespace": namespace, **options}))
+
+        yield make
+
+
+@pytest.fixture
+def queue(make_queue: Callable[..., Queue]) -> Queue:
+    """A queue on the test's namespace of the shared server."""
+    return make_queue()
+
+
+@pytest.fixture
+def burst(server: RealServer, namespace: str) -> Callable[..., Worker]:
+    """Run a worker here and now until nothing is left that it could start; one slot unless told otherwise."""
+
+    def run(handlers: Handlers, url: str | None = None, **options: Any) -> Worker:
+        worker = Worker(handlers, url or server.url, **{"namespace": namespace, **options})
+        worker.run(burst=True)
+        return worker
+
+    return run
+
+
+@pytest.fixture
+def start_worker(server: RealServer, namespace: str) -> Iterator[Callable[..., ThreadWorker]]:
+    """Start workers in threads; those that still run in the end are stopped."""
+    started: list[ThreadWorker] = []
+
+    def start(handlers: Handlers, url: str | None = None, **options: Any) -> ThreadWorker:
+        options = {"namespace": namespace, "lease": 1.2, "renew": 0.3, **options}
+        started.append(ThreadWorker(Worker(handlers, url or server.url, **options)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.worker.stop(now=True)
+    for each in started:
+        with contextlib.suppress(Exception):  # a test that wants to know asks itself
+            each.wait()
+
+
+@pytest.fixture
+def start_process(server: RealServer, namespace: str, spawn: Callable[..., Child]) -> Callable[..., ProcessWorker]:
+    """Start worker processes for some types of ``handlers.py``; leases are short."""
+
+    def start(*types: str, url: str | None = None, **options: Any) -> ProcessWorker:
+        words = {"url": url or server.url, "namespace": namespace, "lease": 1.2, "renew": 0.3, **options}
+        words["types"] = types
+        args = [sys.executable, "-m", "rules.run_worker", json.dumps(words)]
+        return ProcessWorker(spawn(args, env={"PYTHONPATH": str(TESTS)}))
+
+    return start
