@@ -411,7 +411,7 @@ def _contact(scene: Scene) -> Call[Any]:
     """The server runs anew; the client under test is the first to tell, with its first call."""
     scene.submit(Job("free"))
     scene.run_of_old()
-    return jobs.gate("", "paused", "me")
+    return jobs.wait("0000000000000042", None, "waiter")
 
 
 CASES = [

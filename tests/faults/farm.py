@@ -63,7 +63,9 @@ class Farm:
         self.ledger = folder / "ledger"
         self.ledger.touch()
 
-    def worker(self, url: str, namespace: str, *, slots: int = 1, lease: float = LEASE, renew: float = RENEW) -> Started:
+    def worker(
+        self, url: str, namespace: str, *, slots: int = 1, lease: float = LEASE, renew: float = RENEW
+    ) -> Started:
         """Start a worker; the test waits for `Started.ready` if it must."""
         args = [sys.executable, __file__, url, namespace, self.ledger, slots, lease, renew]
         return Started(self._spawn([str(arg) for arg in args]))

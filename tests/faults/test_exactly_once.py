@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,7 +78,9 @@ class TestTheTable:
     def test_every_verb_is_in_it(self) -> None:
         assert {case.script for case in CASES} == NUMBERED | UNNUMBERED == set(names())
 
-    def test_calls_are_numbered_as_said_here(self, scene_at: SceneAt, new_namespace: NewNamespace, server: RealServer) -> None:
+    def test_calls_are_numbered_as_said_here(
+        self, scene_at: SceneAt, new_namespace: NewNamespace, server: RealServer
+    ) -> None:
         for case in CASES:
             if case.script != "contact":
                 call = case.prepare(scene_at(new_namespace(), server.url))
@@ -142,7 +143,12 @@ class TestOneFault:
         assert exact(redis, namespace) == before
 
     def test_without_the_lane_a_repetition_would_show(
-        self, scene_at: SceneAt, new_namespace: NewNamespace, server: RealServer, redis: Redis, twin: Callable[[Case], Any]
+        self,
+        scene_at: SceneAt,
+        new_namespace: NewNamespace,
+        server: RealServer,
+        redis: Redis,
+        twin: Callable[[Case], Any],
     ) -> None:
         """The measure can fail: made twice under two numbers, nearly every numbered verb leaves another namespace."""
         harmless = set()
@@ -261,7 +267,7 @@ print("parent", lane.client, first.id, *ids, flush=True)
 
 class TestForksAndThreads:
     def test_a_forked_child(
-        self, spawn: Callable[..., Child], namespace: str, server: RealServer, redis: Redis, tmp_path: Path
+        self, spawn: Callable[..., Child], namespace: str, server: RealServer, redis: Redis
     ) -> None:
         """It never uses its parent's socket or lane (F19); both go on at the same time."""
         child = spawn([sys.executable, "-c", FORK, server.tcp_url, namespace])
