@@ -44,7 +44,7 @@ IN_PIECES: Final = 1024
 
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _COLLECTIONS: Final[dict[type, int]] = {set: 9, tuple: 10, frozenset: 11}
-_NESTS: Final = (dict, list, tuple, set, frozenset)
+_NESTS: Final = frozenset({list, tuple, set, frozenset})
 
 
 def _default(value: Any) -> Any:
@@ -116,14 +116,14 @@ def _look(what: str, value: Any, depth: int) -> None:
         raise InvalidInput(
             f"{what[:80]}: nested deeper than {DEEPEST} levels. Flatten it, or store a file and pass its path."
         )
-    if isinstance(value, dict):
+    if type(value) is dict:
         entries: dict[Any, Any] = value
         for key, item in entries.items():
             if type(key) is not str:
                 raise InvalidInput(f"{what}: the key {key!r} is a {type(key).__name__}; keys must be text.")
             if type(item) not in _SCALARS:
                 _look(f"{what}[{key!r}]", item, depth + 1)
-    elif isinstance(value, _NESTS):
+    elif type(value) in _NESTS:
         for index, item in enumerate(cast("list[Any]", value)):
             if type(item) not in _SCALARS:
                 _look(f"{what}[{index}]", item, depth + 1)

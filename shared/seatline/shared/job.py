@@ -177,7 +177,7 @@ def _marks(job: Job) -> list[str]:
     if job.title is not None:
         words += ("title", _line("title", job.title))
     if job.tags:
-        if isinstance(job.tags, str) or len(job.tags) > TAGS_MOST:
+        if not isinstance(job.tags, list | tuple | set | frozenset) or len(job.tags) > TAGS_MOST:
             raise InvalidInput(f"tags: {job.tags!r} is not a list of at most {TAGS_MOST} names.")
         words += ("tags", " ".join(_tag(tag) for tag in job.tags))
     if job.result_ttl is not None:

@@ -5,7 +5,8 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 
 ====================================  ======  =======================================================================
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
-                                              skipped), trimmed, removed, paused, closed
+                                              skipped), trimmed, removed, closed
+paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
 job:<id>:result                       string  the result, expires (result_until in the job)
@@ -26,8 +27,8 @@ pool:<name>:callers                   zset    programs in that line -> until whe
 programs                              zset    <pool>|<owner>|<n> -> deadline: sessions that no job holds
 workers, worker:<id>                  zset,   presence; the hash expires unless renewed
                                       hash
-offers, offer:<digest>                set,    the types that workers support together; the list expires unless renewed
-                                      list
+offers, offer:<digest>                set,    the types that workers support together; the text expires unless
+                                      string  renewed
 idle:<digest>                         zset    idle workers of an offer, by free slots announced
 alarm                                 string  the worker that wakes at the next due moment, expires
 bell:<name>                           list    rung to wake one connection, expires
@@ -52,7 +53,7 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|types|scheduled|running|pools|programs|workers|offers|events": "persistent",
+    r"about|seq|paused|types|scheduled|running|pools|programs|workers|offers|events": "persistent",
     rf"job:{_ID}(:history)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",

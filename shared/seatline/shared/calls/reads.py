@@ -107,14 +107,19 @@ class About:
 
 
 def about(keys: Keys) -> Read[About]:
-    """Return the namespace's hash and how many jobs are in each place but ready (which is by type)."""
+    """Return the namespace's gates and marks, and how many jobs are in each place but ready (which is by type)."""
     ended = ("succeeded", "skipped", "failed", "cancelled", "expired", "interrupted")
-    commands: list[Command] = [("HGETALL", keys.about), ("ZCARD", keys("scheduled")), ("ZCARD", keys("running"))]
+    commands: list[Command] = [("HGETALL", keys.about), ("GET", keys("paused"))]
+    commands += [("ZCARD", keys("scheduled")), ("ZCARD", keys("running"))]
     commands += [("ZCARD", keys(f"finished:{state}")) for state in ended]
-    return Read(
-        commands,
-        lambda r: About(_texts(r[0]), dict(zip(("scheduled", "running", *ended), map(int, r[1:]), strict=True))),
-    )
+
+    def parse(replies: Sequence[Any]) -> About:
+        fields = _texts(replies[0])
+        if replies[1]:
+            fields["paused"] = text(replies[1])
+        return About(fields, dict(zip(("scheduled", "running", *ended), map(int, replies[2:]), strict=True)))
+
+    return Read(commands, parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +246,11 @@ class WorkerRecord:
 def worker_records(keys: Keys, ids: Sequence[str], offers: Sequence[str]) -> Read[list[WorkerRecord]]:
     """Return workers by id; ``offers`` are all digests there are, so that types can be told without another trip."""
     commands: list[Command] = [("HGETALL", keys(f"worker:{worker}")) for worker in ids]
-    commands += [("LRANGE", keys(f"offer:{digest}"), 0, 99) for digest in offers]
+    commands += [("GET", keys(f"offer:{digest}")) for digest in offers]
 
     def parse(replies: Sequence[Any]) -> list[WorkerRecord]:
         types = {
-            digest: tuple(text(name) for name in reply)
+            digest: tuple(text(reply or b"").split())
             for digest, reply in zip(offers, replies[len(ids) :], strict=True)
         }
         records: list[WorkerRecord] = []

@@ -1,8 +1,9 @@
 -- _bells: wakes exactly as many idle workers as can use it. A bell is a list on which one connection blocks; it
 -- holds one element and expires. idle:<offer> holds the workers that found too little, by free slots announced: a
--- ring takes slots off that announcement, so the next ring goes to the next worker. Needs _base.
+-- ring takes slots off that announcement, so the next ring goes to the next worker. Rung for all of them it stays, with
+-- 0, until it looks: what waits for it is still claimed (S6). Needs _base.
 local BELL_LIFE = 30000
-local offers_of, said = {}, {}
+local offers_of, said, idle_seen, halted = {}, {}, {}, nil
 
 local function ring_bell(name)
   local bell = ns .. 'bell:' .. name
@@ -13,43 +14,54 @@ end
 -- The type's hash was read anyway: this is what it says.
 local function offers_said(type, text) said[type] = text or '' end
 
--- The offers (sets of types that workers support) which contain this type.
+-- The offers (sets of types that workers support) which contain this type; none while it is paused.
 local function offers(type)
   local list = offers_of[type]
   if list then return list end
-  list = {}
-  for offer in string.gmatch(said[type] or redis.call('HGET', ns .. 'type:' .. type, 'offers') or '', '%S+') do
-    list[#list + 1] = offer
+  if not said[type] then
+    local known = redis.call('HMGET', ns .. 'type:' .. type, 'offers', 'paused')
+    offers_said(type, not known[2] and known[1])
   end
+  list = {}
+  for offer in string.gmatch(said[type], '%S+') do list[#list + 1] = offer end
   offers_of[type] = list
   return list
 end
 
+-- The idle worker of an offer that has most slots to be rung for: its id, slots, bell. A registration whose worker has
+-- not looked again in time is dropped: its process is gone.
+local function first_idle(offer)
+  local idle = ns .. 'idle:' .. offer
+  for _ = 1, 100 do
+    local top = redis.call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
+    if not top[1] then return nil end
+    local known = redis.call('HMGET', ns .. 'worker:' .. top[1], 'bell', 'idle_until')
+    if known[1] and tonumber(known[2] or 0) >= now then return top[1], tonumber(top[2]), known[1] end
+    redis.call('ZREM', idle, top[1])
+  end
+end
+
+-- Whether a worker waits for jobs of this type, or has been rung and is about to look.
 local function has_idle(type)
+  if halted == nil then halted = redis.call('EXISTS', ns .. 'paused') == 1 end
+  if halted then return false end
   for _, offer in ipairs(offers(type)) do
-    if redis.call('ZCARD', ns .. 'idle:' .. offer) > 0 then return true end
+    idle_seen[offer] = idle_seen[offer] or first_idle(offer)
+    if idle_seen[offer] then return true end
   end
   return false
 end
 
--- Ring idle workers of an offer for at most `count` slots; returns the slots still wanted. A registration whose
--- worker has not looked again in time is dropped: its process is gone.
+-- Ring idle workers of an offer for at most `count` slots; returns the slots still wanted.
 local function ring_offer(offer, count)
-  local idle = ns .. 'idle:' .. offer
   for _ = 1, 100 do
     if count <= 0 then return 0 end
-    local top = redis.call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
-    if not top[1] then return count end
-    local worker, free = top[1], tonumber(top[2])
-    local known = redis.call('HMGET', ns .. 'worker:' .. worker, 'bell', 'idle_until')
-    if known[1] and tonumber(known[2] or 0) >= now then
-      local taken = math.min(free, count)
-      if taken >= free then redis.call('ZREM', idle, worker) else redis.call('ZINCRBY', idle, -taken, worker) end
-      ring_bell(known[1])
-      count = count - taken
-    else
-      redis.call('ZREM', idle, worker)
-    end
+    local worker, free, bell = first_idle(offer)
+    if not worker or free <= 0 then return count end
+    local taken = math.min(free, count)
+    redis.call('ZINCRBY', ns .. 'idle:' .. offer, -taken, worker)
+    ring_bell(bell)
+    count = count - taken
   end
   return count
 end
@@ -58,6 +70,20 @@ local function ring(type, count)
   for _, offer in ipairs(offers(type)) do
     if count <= 0 then return end
     count = ring_offer(offer, count)
+  end
+end
+
+local function anyone_idle()
+  for _, offer in ipairs(redis.call('SMEMBERS', ns .. 'offers')) do
+    if redis.call('ZCARD', ns .. 'idle:' .. offer) > 0 then return true end
+  end
+  return false
+end
+
+-- One idle worker, whichever: somebody has to hold the alarm.
+local function ring_anyone()
+  for _, offer in ipairs(redis.call('SMEMBERS', ns .. 'offers')) do
+    if ring_offer(offer, 1) == 0 then return end
   end
 end
 

@@ -3,9 +3,8 @@
 -- client gives up in less than half of this.
 local LANE_LIFE = 900000
 
--- The reply to give without executing, or nil: the request is new. Also returns the kept text for 'again'.
-local function lane_known(lane, number, digest)
-  local record = redis.call('GET', lane)
+-- The reply to give without executing, or nil: the request is new.
+local function lane_reads(record, number, digest)
   if not record then
     if tonumber(number) > 1 then return {'forgotten'} end
     return nil
@@ -16,7 +15,11 @@ local function lane_known(lane, number, digest)
   if kept ~= digest then return {'conflict'} end
   local words = {}
   for word in string.gmatch(reply .. '\n', '(.-)\n') do words[#words + 1] = word end
-  return words, reply
+  return words
+end
+
+local function lane_known(lane, number, digest)
+  return lane_reads(redis.call('GET', lane), number, digest)
 end
 
 -- Keep the reply (a list of texts without line ends) and return it.

@@ -12,7 +12,6 @@ local function open_lines(types, bite)
       priority = tonumber(heads[2])}
     return true
   end
-  if redis.call('HGET', ns .. 'about', 'paused') then return lines end
   for _, type in ipairs(types) do
     local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines', 'offers')
     if not v[1] then
@@ -50,11 +49,13 @@ end
 -- Hand one job over: its lease, token, attempt and what happens if it is lost are written together.
 local function hand_over(id, line, worker, token)
   local key = ns .. 'job:' .. id
-  local job, attempt = redis.call('HGETALL', key), 1
+  local job, attempt, had = redis.call('HGETALL', key), 1, false
   for i = 1, #job, 2 do
     if job[i] == 'attempt' then attempt = job[i + 1] + 1 end
+    if job[i] == 'seats' then had = true end
   end
   if line.spec == 'none' then
+    if had then redis.call('HDEL', key, 'seats') end
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
       'if_lost', line.if_lost)
   else
@@ -64,19 +65,23 @@ local function hand_over(id, line, worker, token)
   return {id, attempt, job}
 end
 
--- Up to `want` jobs of these types; returns them and their ids. What is left that could start rings the next worker.
-local function reserve(types, want, worker, token, deadline)
+-- Up to `want` jobs of these types; returns them and their ids. What is left of each line rings the next worker if it
+-- could start, and claims its seats if not. `was_idle`: the worker's claims counted, and lapse if it is busy now.
+local function reserve(offered, want, worker, token, deadline, was_idle)
+  local types = {}
+  for type in string.gmatch(offered, '%S+') do types[#types + 1] = type end
   local bite = math.ceil(want / #types) + 1  -- one more tells what is left for others
   local lines, jobs, taken, leases = open_lines(types, bite), {}, {}, {}
   while true do
     local line = best_of(lines)
     if not line then break end
     local id, full = line.heads[line.at], #jobs >= want
-    local free = line.spec == 'none'
-      or take_seats(line.spec, line.priority, id, 'job:' .. id .. ':' .. token, deadline, line.type, full)
-    if full and free then
-      ring(line.type, 1)
-      break
+    if full and not anyone_idle() then break end
+    local free = not (full and not has_idle(line.type)) and (line.spec == 'none'
+      or take_seats(line.spec, line.priority, id, 'job:' .. id .. ':' .. token, deadline, line.type, full))
+    if full then
+      if free then ring(line.type, 1) end
+      line.priority = nil
     elseif free then
       jobs[#jobs + 1] = hand_over(id, line, worker, token)
       taken[#taken + 1] = id
@@ -89,6 +94,7 @@ local function reserve(types, want, worker, token, deadline)
   end
   for _, line in ipairs(lines) do
     if #line > 0 then redis.call('ZREM', line.key, unpack(line)) end
+    if was_idle and #jobs >= want and line.spec ~= 'none' and not has_idle(line.type) then claims_lapse(line.type) end
   end
   if #leases > 0 then redis.call('ZADD', ns .. 'running', unpack(leases)) end
   return jobs, taken

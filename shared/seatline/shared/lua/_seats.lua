@@ -1,7 +1,7 @@
 -- _seats: who holds which seats, and who has the next claim on them. The sessions (owner|n -> deadline) are the
 -- truth; in_use is a counter that expires and is then counted anew, so it cannot drift. A claim is the place of a
 -- waiting job (or program) in the pool's line; it counts only while a worker of its type is idle, or the program
--- asks. Pools are read once a call. Needs _base, _bells.
+-- asks, and only if it could be had at all. Pools are read once a call. Needs _base, _bells.
 local COUNTER_LIFE = 60000
 local CLAIMS_SEEN = 32
 local pools, specs = {}, {}
@@ -43,38 +43,6 @@ local function pool_of(name)
   return pool
 end
 
--- The claims that count, most urgent first: {priority, member, need, type or nil for a program}.
-local function claims_of(pool)
-  if pool.claims then return pool.claims end
-  pool.claims, pool.lined = {}, false
-  local line = redis.call('ZRANGE', pool.key .. ':waiting', 0, CLAIMS_SEEN - 1, 'WITHSCORES')
-  for i = 1, #line, 2 do
-    local member, need, type, counts = line[i], nil, nil, false
-    pool.lined = true
-    if #member == 16 then
-      local job = redis.call('HMGET', ns .. 'job:' .. member, 'state', 'type', 'uses')
-      if job[1] ~= 'ready' then
-        redis.call('ZREM', pool.key .. ':waiting', member)
-      else
-        type = job[2]
-        need = need_of(job[3] or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none', pool.name)
-        counts = need > 0 and has_idle(type)
-      end
-    else
-      need = tonumber(string.match(member, '|(%d+)$'))
-      counts = tonumber(redis.call('ZSCORE', pool.key .. ':callers', member) or 0) >= now
-      if not counts then
-        redis.call('ZREM', pool.key .. ':waiting', member)
-        redis.call('ZREM', pool.key .. ':callers', member)
-      end
-    end
-    if counts then
-      pool.claims[#pool.claims + 1] = {priority = tonumber(line[i + 1]), member = member, need = need, type = type}
-    end
-  end
-  return pool.claims
-end
-
 -- Seats that one of this priority could ever have: what is not external and not kept for the more urgent.
 local function seats_at_all(pool, priority)
   local kept = 0
@@ -82,23 +50,72 @@ local function seats_at_all(pool, priority)
   return pool.capacity - pool.external - kept
 end
 
+-- Whether these seats could be had if nobody held any.
+local function possible(spec, priority)
+  for _, seat in ipairs(seats_of(spec)) do
+    if seats_at_all(pool_of(seat[1]), priority) < seat[2] then return false end
+  end
+  return true
+end
+
+-- The claims that count, most urgent first: {priority, member, need, spec, type or nil for a program}. From a long line
+-- those that do not count are taken, lest they hide others; they come back when a worker of their type looks.
+local function claims_of(pool)
+  if pool.claims then return pool.claims end
+  pool.claims, pool.lined = {}, false
+  local line = redis.call('ZRANGE', pool.key .. ':waiting', 0, CLAIMS_SEEN - 1, 'WITHSCORES')
+  for i = 1, #line, 2 do
+    local member, priority, need, type, spec = line[i], tonumber(line[i + 1]), 0, nil, nil
+    local stays, counts = #line < 2 * CLAIMS_SEEN, false
+    pool.lined = true
+    if #member == 16 then
+      local job = redis.call('HMGET', ns .. 'job:' .. member, 'state', 'type', 'uses')
+      if job[1] == 'ready' and job[2] then
+        type = job[2]
+        spec = job[3] or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none'
+        need = need_of(spec, pool.name)
+        counts = need > 0 and has_idle(type) and possible(spec, priority)
+      else
+        stays = false
+      end
+    else
+      need = tonumber(string.match(member, '|(%d+)$'))
+      spec = pool.name .. '=' .. need
+      stays = tonumber(redis.call('ZSCORE', pool.key .. ':callers', member) or 0) >= now
+      counts = stays and possible(spec, priority)
+      if not stays then redis.call('ZREM', pool.key .. ':callers', member) end
+    end
+    if counts then
+      pool.claims[#pool.claims + 1] = {priority = priority, member = member, need = need, spec = spec, type = type}
+    elseif not stays then
+      redis.call('ZREM', pool.key .. ':waiting', member)
+    end
+  end
+  return pool.claims
+end
+
+local function ahead(claim, priority, member)
+  return claim.priority < priority or (claim.priority == priority and claim.member < member)
+end
+
 -- Seats free for this member of the pool's line: claims of the more urgent are left alone (S6).
 local function seats_free(pool, priority, member)
   local free = seats_at_all(pool, priority) - pool.used
   if free <= 0 then return free end
   for _, claim in ipairs(claims_of(pool)) do
-    local ahead = claim.priority < priority or (claim.priority == priority and claim.member < member)
-    if ahead then free = free - claim.need end
+    if ahead(claim, priority, member) then free = free - claim.need end
   end
   return free
 end
 
-local function claim(pool, priority, member, need, type)
-  local list = claims_of(pool)
-  for _, known in ipairs(list) do
+local function claim(pool, priority, member, need, spec, type)
+  local list, at = claims_of(pool), 1
+  for i, known in ipairs(list) do
     if known.member == member then return end
+    if ahead(known, priority, member) then at = i + 1 end
   end
-  list[#list + 1] = {priority = priority, member = member, need = need, type = type}
+  table.insert(list, at, {priority = priority, member = member, need = need, spec = spec, type = type})
+  pool.lined = true
   redis.call('ZADD', pool.key .. ':waiting', priority, member)
 end
 
@@ -112,15 +129,15 @@ local function unclaim(pool, member)
 end
 
 -- All the seats of a spec or none (S1). Refusal claims them, unless they could never be had. With `only_look` nothing
--- is taken or claimed. Returns true if they were free.
+-- is taken. Returns true if they were free.
 local function take_seats(spec, priority, id, owner, deadline, type, only_look)
-  local wanted, ok, ever = seats_of(spec), true, true
+  local wanted, ok = seats_of(spec), true
   for _, seat in ipairs(wanted) do
     local pool = pool_of(seat[1])
     if seats_free(pool, priority, id) < seat[2] then ok = false end
-    if seats_at_all(pool, priority) < seat[2] then ever = false end
   end
-  if only_look then return ok end
+  if ok and only_look then return true end
+  local ever = ok or possible(spec, priority)
   for _, seat in ipairs(wanted) do
     local pool = pool_of(seat[1])
     if ok then
@@ -131,7 +148,7 @@ local function take_seats(spec, priority, id, owner, deadline, type, only_look)
       pool.life = math.max(pool.life, 2 * (deadline - now))
       pool.dirty = true
     elseif ever then
-      claim(pool, priority, id, seat[2], type)
+      claim(pool, priority, id, seat[2], spec, type)
     end
   end
   return ok
@@ -143,23 +160,43 @@ local function free_seats(spec, owner)
     local pool = pool_of(seat[1])
     if redis.call('ZREM', pool.key .. ':sessions', owner .. '|' .. seat[2]) == 1 then
       pool.used = pool.used - seat[2]
-      pool.dirty, pool.freed = true, true
+      pool.dirty, pool.look = true, true
     end
   end
 end
 
--- Ring for the claims that can have their seats now.
+-- Claims of this type have lapsed: those behind them are rung in the end.
+local function claims_lapse(type)
+  local known = redis.call('HMGET', ns .. 'type:' .. type, 'uses', 'lines')
+  for spec in string.gmatch((known[1] or '') .. ' ' .. (known[2] or ''), '%S+') do
+    for _, seat in ipairs(seats_of(spec)) do pool_of(seat[1]).look = true end
+  end
+end
+
+-- An administrator changed what may start: claims may have lapsed, or be possible again, in any pool.
+local function look_everywhere()
+  for _, name in ipairs(redis.call('SMEMBERS', ns .. 'pools')) do pool_of(name).look = true end
+end
+
+-- Ring for the claims that can have all their seats now.
 local function ring_claims(pool)
   local free = pool.capacity - pool.external - pool.used
   for _, known in ipairs(claims_of(pool)) do
     free = free - known.need
     if free < 0 then return end
-    if known.type then ring(known.type, 1) else ring_bell(string.match(known.member, '([^:|]+)|%d+$')) end
+    local ok = true
+    for _, seat in ipairs(seats_of(known.spec)) do
+      if seats_free(pool_of(seat[1]), known.priority, known.member) < seat[2] then ok = false end
+    end
+    if ok and known.type then ring(known.type, 1) end
+    if ok and not known.type then ring_bell(string.match(known.member, '([^:|]+)|%d+$')) end
   end
 end
 
--- Write the sessions and counters that changed, then ring for freed seats.
+-- Write the sessions and counters that changed, then ring where seats were freed or claims have lapsed. Comes after all
+-- that makes a worker idle or busy: whose claims count is looked up again.
 local function seats_done()
+  local changed = {}
   for _, pool in pairs(pools) do
     for i = 1, #pool.granted, 400 do
       redis.call('ZADD', pool.key .. ':sessions', unpack(pool.granted, i, math.min(i + 399, #pool.granted)))
@@ -167,6 +204,8 @@ local function seats_done()
     if pool.dirty then
       redis.call('SET', pool.key .. ':in_use', string.format('%.0f', pool.used), 'PX', string.format('%.0f', pool.life))
     end
-    if pool.freed then ring_claims(pool) end
+    if pool.look then changed[#changed + 1] = pool end
+    if pool.lined then pool.claims = nil end
   end
+  for _, pool in ipairs(changed) do ring_claims(pool) end
 end

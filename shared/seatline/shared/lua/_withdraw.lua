@@ -3,11 +3,15 @@
 local function withdraw(id, state, type, uses)
   if state == 'scheduled' then return redis.call('ZREM', ns .. 'scheduled', id) end
   redis.call('ZREM', line_key(type, uses), id)
+  local claimed = false
   for _, seat in ipairs(seats_of(uses or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none')) do
     if redis.call('ZREM', ns .. 'pool:' .. seat[1] .. ':waiting', id) == 1 then
-      ring_claims(pool_of(seat[1]))
-      ring(type, 1)
+      claimed, pool_of(seat[1]).look = true, true
     end
+  end
+  if claimed then
+    ring(type, 1)
+    seats_done()
   end
 end
 

@@ -1,7 +1,7 @@
 -- gate: pause or resume the namespace or one type (jobs are accepted, none starts), or close the namespace (new jobs
 -- are refused) and reopen it (Q19).
 --
--- Needs    _base _lane _bells _lines
+-- Needs    _base _lane _bells _lines _seats
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -25,11 +25,18 @@ if type ~= '' then
   key = ns .. 'type:' .. type
   line_known(type, nil)
 end
-local stood = redis.call('HEXISTS', key, gate) == 1
+local own = type == '' and gate == 'paused'  -- a key of its own, which every turn reads
+local stood
+if own then stood = redis.call('EXISTS', ns .. 'paused') == 1 else stood = redis.call('HEXISTS', key, gate) == 1 end
 if by ~= '' then
-  redis.call('HSET', key, gate, now .. ' ' .. by)
+  if own then redis.call('SET', ns .. 'paused', now .. ' ' .. by) else redis.call('HSET', key, gate, now .. ' ' .. by) end
+  if gate == 'paused' then
+    -- What it holds back claims no seats.
+    if type == '' then look_everywhere() else claims_lapse(type) end
+    seats_done()
+  end
 else
-  redis.call('HDEL', key, gate)
+  if own then redis.call('DEL', ns .. 'paused') else redis.call('HDEL', key, gate) end
   if type == '' then ring_everyone() else ring(type, 1000000) end
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'gate', type, gate, by)

@@ -18,7 +18,7 @@ redis.call('ZREM', ns .. 'idle:' .. offer, worker)
 if redis.call('DEL', ns .. 'bell:' .. bell) == 1 then ring_offer(offer, 1) end
 if redis.call('GET', ns .. 'alarm') == worker then
   redis.call('DEL', ns .. 'alarm')
-  ring_offer(offer, 1)
+  ring_anyone()
 end
 redis.call('DEL', ns .. 'worker:' .. worker)
 local stayed = redis.call('ZREM', ns .. 'workers', worker) == 1

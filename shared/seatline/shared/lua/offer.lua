@@ -28,11 +28,11 @@ local function live_worker(offers)
   end
 end
 
-local types = {}
+local types, names = {}, {}
 for at = start, #ARGV - 2, 3 do
   local type, uses, if_lost = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local v = redis.call('HMGET', ns .. 'type:' .. type, 'uses', 'if_lost', 'offers')
-  types[#types + 1] = {type, uses, if_lost, v[3] or ''}
+  types[#types + 1], names[#names + 1] = {type, uses, if_lost, v[3] or ''}, type
   if v[1] and v[3] and (v[1] ~= uses or v[2] ~= if_lost) then
     local other, host, pid = live_worker(v[3])
     if other then return {'differs', type, other, host, pid, 'uses ' .. v[1] .. ', if_lost ' .. v[2]} end
@@ -40,7 +40,6 @@ for at = start, #ARGV - 2, 3 do
 end
 
 local key = ns .. 'offer:' .. offer
-local fresh = redis.call('EXISTS', key) == 0
 for _, t in ipairs(types) do
   local type, uses, if_lost, offers = t[1], t[2], t[3], {offer}
   -- Offers that nobody renews any more are left out here; it is the only place where the list grows.
@@ -50,9 +49,8 @@ for _, t in ipairs(types) do
   redis.call('HSET', ns .. 'type:' .. type, 'uses', uses, 'if_lost', if_lost, 'offers', table.concat(offers, ' '))
   redis.call('HSETNX', ns .. 'type:' .. type, 'since', now)
   redis.call('SADD', ns .. 'types', type)
-  if fresh then redis.call('RPUSH', key, type) end
 end
-redis.call('PEXPIRE', key, presence)
+redis.call('SET', key, table.concat(names, ' '), 'PX', presence)
 for _, other in ipairs(redis.call('SMEMBERS', ns .. 'offers')) do
   if redis.call('EXISTS', ns .. 'offer:' .. other) == 0 then
     redis.call('SREM', ns .. 'offers', other)

@@ -1,7 +1,7 @@
 -- pool_external: tell how many seats of a pool are used outside Seatline; they are withheld until that report
 -- expires (S8).
 --
--- Needs    _base _lane _bells
+-- Needs    _base _lane _bells _seats
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -25,5 +25,7 @@ local key = ns .. 'pool:' .. name
 if redis.call('EXISTS', key) == 0 then return lane_keep(lane, number, digest, {'missing'}) end
 redis.call('HSET', key, 'external', seats, 'external_until', string.format('%.0f', now + ttl))
 ring_everyone()
+look_everywhere()
+seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
 return lane_keep(lane, number, digest, {'ok', string.format('%.0f', now + ttl)})

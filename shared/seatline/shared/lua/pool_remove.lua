@@ -1,6 +1,6 @@
 -- pool_remove: forget a pool that nobody holds seats of. Jobs that name it wait, flagged, until it is there again.
 --
--- Needs    _base _lane
+-- Needs    _base _lane _bells _seats
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -26,5 +26,8 @@ if held > 0 then return lane_keep(lane, number, digest, {'busy', held}) end
 redis.call('ZREM', key .. ':sessions', '')
 redis.call('DEL', key, key .. ':in_use', key .. ':waiting', key .. ':callers')
 redis.call('SREM', ns .. 'pools', name)
+ring_everyone()
+look_everywhere()
+seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
 return lane_keep(lane, number, digest, {'ok'})

@@ -1,6 +1,6 @@
 -- pool_set: make a pool, or change its capacity. Lowered below what is held, nobody new gets in until it fits (S2).
 --
--- Needs    _base _lane _bells
+-- Needs    _base _lane _bells _seats
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -22,5 +22,7 @@ if known then return known end
 redis.call('HSET', ns .. 'pool:' .. name, unpack(ARGV, FIRST, FIRST + fields - 1))
 local new = redis.call('SADD', ns .. 'pools', name)
 ring_everyone()
+look_everywhere()
+seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
 return lane_keep(lane, number, digest, {'ok', new == 1 and 'new' or 'changed'})

@@ -24,7 +24,7 @@ local held = redis.call('ZREM', ns .. 'programs', name .. '|' .. owner .. '|' ..
 free_seats(name .. '=' .. seats, owner)
 if place ~= '' and redis.call('ZREM', ns .. 'pool:' .. name .. ':waiting', place) == 1 then
   redis.call('ZREM', ns .. 'pool:' .. name .. ':callers', place)
-  pool_of(name).freed = true
+  pool_of(name).look = true
 end
 seats_done()
 if held == 1 then redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'closed', name, 'owner', owner) end

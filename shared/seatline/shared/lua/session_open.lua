@@ -40,8 +40,11 @@ if not redis.call('ZSCORE', pool.key .. ':sessions', member) then
   if seats_free(pool, priority, place) < seats then
     local at_all = seats_at_all(pool, priority)
     if asks == 0 or at_all < seats then
-      redis.call('ZREM', pool.key .. ':waiting', place)
       redis.call('ZREM', pool.key .. ':callers', place)
+      if redis.call('ZREM', pool.key .. ':waiting', place) == 1 then
+        pool.look = true
+        seats_done()
+      end
       return lane_keep(lane, number, digest, at_all < seats and {'never', at_all} or {'waits', ''})
     end
     redis.call('ZADD', pool.key .. ':callers', now + asks, place)

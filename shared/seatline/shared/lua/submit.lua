@@ -91,11 +91,11 @@ if #due_jobs > 0 then
   for i = 1, #due_jobs, 400 do
     redis.call('ZADD', ns .. 'scheduled', unpack(due_jobs, i, math.min(i + 399, #due_jobs)))
   end
-  -- One of these is the next to be due: whoever holds the alarm sets it anew.
+  -- One of these is the next to be due: whoever holds the alarm sets it anew; if nobody does, somebody is to.
   if redis.call('ZRANGE', ns .. 'scheduled', 0, 0)[1] >= string.format('%016.0f', first) then
     local holder = redis.call('GET', ns .. 'alarm')
     local bell = holder and redis.call('HGET', ns .. 'worker:' .. holder, 'bell')
-    if bell then ring_bell(bell) end
+    if bell then ring_bell(bell) else ring_anyone() end
   end
 end
 for type, n in pairs(rings) do ring(type, n) end

@@ -48,7 +48,9 @@ local function alarm(may_take)
 end
 
 -- A repeat: the states that were told, and the jobs that are still this request's.
-local known, kept = lane_known(lane, number, digest)
+local offered = redis.call('MGET', lane, ns .. 'offer:' .. offer, ns .. 'paused')
+local known = lane_reads(offered[1], number, digest)
+halted = offered[3] and true or false
 if known then
   if known[1] ~= 'ok' then return known end
   local states, jobs = {}, {}
@@ -63,8 +65,7 @@ if known then
 end
 
 -- Look: the offer, and whose leases the reports speak of.
-local types = redis.call('LRANGE', ns .. 'offer:' .. offer, 0, -1)
-if #types == 0 then return lane_keep(lane, number, digest, {'no-offer'}) end
+if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
 local reports, out, at = {}, {''}, FIRST
 for i = 1, count do
   local id = ARGV[at]
@@ -90,10 +91,13 @@ for i = 1, count do
     local more = {unpack(ARGV, at + HEAD, at + HEAD - 1 + fields)}
     if job[3] then free_seats(job[3], 'job:' .. id .. ':' .. job[2]) end
     if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end
-    if outcome == 'returned' or outcome == 'abandoned' then
+    local back, place = outcome == 'returned' or outcome == 'abandoned', nil
+    if back then place = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority', 'attempt', 'cancel') end
+    if back and place[5] then back, outcome = false, 'cancelled' end
+    if back and not (place[1] and place[3]) then back, outcome = false, 'interrupted' end  -- a damaged record
+    if back then
       states[i] = 'ready'
-      local place = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority', 'attempt')
-      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', place[4] - 1)
+      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', (place[4] or 1) - 1)
       line_up(id, place[1], place[2], place[3])
     else
       states[i], touched[outcome] = outcome, true
@@ -106,12 +110,12 @@ for i = 1, count do
   end
 end
 finish_done()
-promote(100)
+-- Promotion is common work: who was idle does it at once, the busy now and then.
+if listed or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken = {}, {}
-if want > 0 then jobs, taken = reserve(types, want, worker, token, deadline) end
-seats_done()
+if not halted and (want > 0 or listed) then jobs, taken = reserve(offered[2], want, worker, token, deadline, listed) end
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
@@ -123,7 +127,11 @@ if bell ~= '' and #jobs < want then
   redis.call('ZADD', ns .. 'idle:' .. offer, want - #jobs, worker)
   redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000)
   due = alarm(true)
+elseif listed and redis.call('GET', ns .. 'alarm') == worker then
+  redis.call('DEL', ns .. 'alarm')
+  ring_anyone()
 end
+seats_done()
 if #states > 0 or #taken > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled',
     table.concat(out, ' '), 'states', table.concat(states, ' '), 'reserved', table.concat(taken, ' '))
