@@ -7,7 +7,8 @@
     |   `-- UnknownHandlers           2   a handler module cannot be imported, or declares a type twice
     |-- ServerError                   69  the server cannot do it now
     |   |-- ServerUnavailable             not reached, or not in time
-    |   |-- ServerRefused                 wrong password, missing rights, TLS, too old
+    |   |-- ServerRefused                 missing rights, TLS, too old
+    |   |   `-- LoginRefused              wrong user or password
     |   |-- ServerReadOnly                a replica, or writes are stopped
     |   |-- ServerFull                    no memory left: new jobs are refused, old ones still end
     |   `-- NoEmbeddedServer              nothing to start, or starting is forbidden
@@ -51,6 +52,7 @@ __all__ = [
     "JobInterrupted",
     "JobLost",
     "JobSkipped",
+    "LoginRefused",
     "NoEmbeddedServer",
     "NoSuchJob",
     "NoSuchPool",
@@ -103,6 +105,10 @@ class ServerUnavailable(ServerError):
 
 class ServerRefused(ServerError):
     """The server refused the login or a command. Check user, password and rights (ACL) in the URL."""
+
+
+class LoginRefused(ServerRefused):
+    """The server refused the login. Check user and password in the URL; a running worker waits until it is mended."""
 
 
 class ServerReadOnly(ServerError):

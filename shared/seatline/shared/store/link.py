@@ -21,6 +21,7 @@ from seatline.shared.calls.contact import contact
 from seatline.shared.config import Settings
 from seatline.shared.errors import (
     InvalidInput,
+    LoginRefused,
     SeatlineError,
     ServerFull,
     ServerReadOnly,
@@ -63,12 +64,10 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     """Turn an error of the wire into ours: one line, the reason, the next step. Passwords are never shown."""
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
     place = where(url)
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or said.startswith(
-        ("WRONGPASS", "NOAUTH", "NOPERM")
-    ):
-        return ServerRefused(
-            f"{place} refused the login or a command ({said}). Check user, password and rights in SEATLINE_URL."
-        )
+    if isinstance(error, exceptions.AuthenticationError) or said.startswith(("WRONGPASS", "NOAUTH")):
+        return LoginRefused(f"{place} refused the login ({said}). Check user and password in SEATLINE_URL.")
+    if isinstance(error, exceptions.NoPermissionError) or said.startswith("NOPERM"):
+        return ServerRefused(f"{place} refused a command ({said}). Check the rights of the user in SEATLINE_URL.")
     if isinstance(error, exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
         return ServerReadOnly(f"{place} is a read-only replica. Use the address of the primary.")
     if said.startswith("MISCONF"):
