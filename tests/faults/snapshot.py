@@ -11,19 +11,17 @@ import datetime as dt
 import re
 from typing import Any
 
-import redis
-
 __all__ = ["exact", "keys_of", "normal", "plain"]
 
 MOMENT = re.compile(r"(?<!\d)1[6-9]\d{11}(?!\d)")
 
 
-def keys_of(client: redis.Redis, namespace: str) -> list[str]:
+def keys_of(client: Any, namespace: str) -> list[str]:
     """Return the namespace's keys, sorted."""
     return sorted(key.decode() for key in client.scan_iter(match=f"{{{namespace}}}:*", count=1000))
 
 
-def exact(client: redis.Redis, namespace: str) -> dict[str, tuple[bytes | None, bool]]:
+def exact(client: Any, namespace: str) -> dict[str, tuple[bytes | None, bool]]:
     """Return every key with its DUMP and whether it expires."""
     names = keys_of(client, namespace)
     pipeline = client.pipeline(transaction=True)
@@ -53,7 +51,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def normal(client: redis.Redis, namespace: str) -> dict[str, Any]:
+def normal(client: Any, namespace: str) -> dict[str, Any]:
     """Return every key, without the prefix, with its type, whether it expires, and its content without moments."""
     found: dict[str, Any] = {}
     for name in keys_of(client, namespace):
@@ -63,7 +61,7 @@ def normal(client: redis.Redis, namespace: str) -> dict[str, Any]:
     return found
 
 
-def _content(client: redis.Redis, kind: str, name: str, short: str) -> Any:
+def _content(client: Any, kind: str, name: str, short: str) -> Any:
     if kind == "hash":
         fields = plain(client.hgetall(name))
         if short == "about":

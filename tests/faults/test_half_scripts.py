@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from faults.corpus import CASES, Case, Scene
@@ -55,7 +56,7 @@ def prepared(
 Prepared = Callable[[Case], tuple[Scene, Call[object]]]
 
 
-def touched(client: Redis, scene: Scene, call: Call[object]) -> list[str]:
+def touched(client: Any, scene: Scene, call: Call[object]) -> list[str]:
     """Make the call and return the keys its scripts used, without the prefix."""
     prefix, found = f"{{{scene.namespace}}}:", set[str]()
     with client.monitor() as monitor:

@@ -51,6 +51,7 @@ redis.call('PEXPIRE', ns .. 'worker:' .. worker, presence)
 redis.call('ZADD', ns .. 'workers', now + tonumber(presence), worker)
 redis.call('ZREMRANGEBYSCORE', ns .. 'workers', '-inf', now - 86400000)
 local known = redis.call('PEXPIRE', ns .. 'offer:' .. offer, presence)
+if redis.call('HEXISTS', ns .. 'worker:' .. worker, 'offer') == 0 then known = 0 end  -- it was away: who it is has expired
 promote(100)
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
 

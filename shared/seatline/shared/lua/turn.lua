@@ -66,11 +66,12 @@ end
 
 -- Look: the offer, and whose leases the reports speak of.
 if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
-local reports, out, at = {}, {''}, FIRST
+local reports, out, seen, at = {}, {''}, {}, FIRST
 for i = 1, count do
   local id = ARGV[at]
   local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost')
-  if job[1] == 'running' and job[2] == ARGV[at + 1] then
+  if job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id] then
+    seen[id] = true
     reports[i] = {id, job, at}
     out[#out + 1] = id
   end
@@ -125,7 +126,9 @@ end
 local due = -1
 if bell ~= '' and #jobs < want then
   redis.call('ZADD', ns .. 'idle:' .. offer, want - #jobs, worker)
-  redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000)
+  if redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000) == 2 then
+    redis.call('PEXPIRE', ns .. 'worker:' .. worker, lease)  -- its presence may have expired; a renewal tells
+  end
   due = alarm(true)
 elseif listed and redis.call('GET', ns .. 'alarm') == worker then
   redis.call('DEL', ns .. 'alarm')
