@@ -1,0 +1,61 @@
+"""The scripts do what the model says, in random histories; each failure prints a shortest one.
+
+A default run takes less than a minute; `HYPOTHESIS_PROFILE=nightly` looks much longer. With `CI` set the histories are
+the same each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+from harness.server import RealServer
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from model.machine import Machine
+from model.real import Real, assemble
+from redis import Redis
+
+from seatline.shared import scripts
+
+NAMESPACE = "model"
+PROFILES = {"default": (300, 40), "nightly": (5_000, 80)}
+
+
+@pytest.fixture
+def client(server: RealServer) -> Iterator[Redis]:
+    with contextlib.closing(server.client()) as client:
+        yield client
+        client.flushall()
+
+
+def test_the_test_build_is_what_the_server_is_sent() -> None:
+    for name in scripts.names():
+        assert assemble(name) == scripts.script(name).text
+
+
+@pytest.mark.timeout(0)
+def test_the_scripts_do_what_the_model_says(client: Redis, server: RealServer) -> None:
+    """Q1, Q2, Q3, Q9, Q10, Q12, Q14, Q19, Q22, Q23, S1, S2, S6, S7, S8, S10, T2, T3, T5, W2, R1, R2."""
+    from seatline.console.verify import check_namespace
+
+    class Checked(Machine):
+        real = Real(client, NAMESPACE)
+        verify = staticmethod(lambda: check_namespace(server.url, NAMESPACE))
+
+    examples, steps = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")]
+    run_state_machine_as_test(
+        Checked,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize="CI" in os.environ,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.reuse, Phase.generate, Phase.shrink],
+            database=None,
+        ),
+    )
