@@ -54,6 +54,9 @@ class Handlers:
     def __len__(self) -> int:
         return len(self._by_type)
 
+    def __contains__(self, type_: object) -> bool:
+        return type_ in self._by_type
+
     def __getitem__(self, type_: str) -> Handler:
         return self._by_type[type_]
 

@@ -1,4 +1,4 @@
-"""The renewing thread: keeps leases alive whatever handlers do, fences this worker when it cannot, looks after others.
+"""The renewing thread: keeps leases alive whatever handlers do, looks after others; its guard fences this worker in time.
 
 Who is authoritative: the server, by token. The clock of this process may only make it *more* careful:
 
@@ -48,22 +48,25 @@ class Leases:
         worker: str,
         digest: str,
         kept: Kept,
+        held: dict[str, Hold],
         presence: Callable[[], Mapping[str, Word]],
         forgotten: Callable[[], None],
     ) -> None:
         self._store, self._settings = store, store.settings
         self._worker, self._digest, self._kept = worker, digest, kept
         self._presence, self._forgotten = presence, forgotten
-        self.held: dict[str, Hold] = {}
+        self.held = held
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"seatline-renew-{worker}", daemon=True)
+        self._guard = threading.Thread(target=self._watch, name=f"seatline-guard-{worker}", daemon=True)
 
     def start(self) -> None:
         """Begin renewing."""
         self._confirmed = time.monotonic()
         self._thread.start()
+        self._guard.start()
 
     def stop(self) -> None:
         """End the thread; a second call does nothing."""
@@ -83,7 +86,6 @@ class Leases:
             except Exception:
                 log.exception("the renewing thread met a bug; it goes on")
                 self._notes.clear()
-            self._fence()
             pause = max(0.01, self._settings.renew - (time.monotonic() - began))
 
     def _renew(self, began: float) -> None:
@@ -138,10 +140,17 @@ class Leases:
                 if word != "alive":
                     log.warning("%s %s: its holder is gone; it is %s", suspect.kind, suspect.a, word)
 
-    def _fence(self) -> None:
+    def _watch(self) -> None:
+        """Fence in time, also while a renewal waits for an answer: hence a thread of its own."""
         limit = self._settings.lease + self._settings.renew * (1 - MARGIN)
-        if time.monotonic() - self._confirmed <= limit:
-            return
+        left = limit
+        while not self._stop.wait(left):
+            left = self._confirmed + limit - time.monotonic()
+            if left <= 0:
+                self._fence(limit)
+                left = self._settings.renew / 10
+
+    def _fence(self, limit: float) -> None:
         for job_id, hold in list(self.held.items()):
             if not hold.fenced:
                 log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(job_id), limit)

@@ -58,12 +58,13 @@ local function possible(spec, priority)
   return true
 end
 
--- The claims that count, most urgent first: {priority, member, need, spec, type or nil for a program}. From a long line
--- those that do not count are taken, lest they hide others; they come back when a worker of their type looks.
+-- The claims that count, most urgent first: {priority, member, need, spec, type or nil for a program}. Of a line only
+-- the head claims: one that was overtaken does not count. From a long list those that do not count are taken, lest
+-- they hide others; they come back when a worker of their type looks.
 local function claims_of(pool)
   if pool.claims then return pool.claims end
   pool.claims, pool.lined = {}, false
-  local line = redis.call('ZRANGE', pool.key .. ':waiting', 0, CLAIMS_SEEN - 1, 'WITHSCORES')
+  local line, headed = redis.call('ZRANGE', pool.key .. ':waiting', 0, CLAIMS_SEEN - 1, 'WITHSCORES'), {}
   for i = 1, #line, 2 do
     local member, priority, need, type, spec = line[i], tonumber(line[i + 1]), 0, nil, nil
     local stays, counts = #line < 2 * CLAIMS_SEEN, false
@@ -74,7 +75,9 @@ local function claims_of(pool)
         type = job[2]
         spec = job[3] or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none'
         need = need_of(spec, pool.name)
-        counts = need > 0 and has_idle(type) and possible(spec, priority)
+        local own = type .. '|' .. (job[3] or '')
+        counts = need > 0 and not headed[own] and has_idle(type) and possible(spec, priority)
+        headed[own] = true
       else
         stays = false
       end

@@ -24,6 +24,7 @@ if not v[1] then
 end
 if tonumber(v[1]) > tonumber(schema) then return {'newer', v[1]} end
 if v[3] ~= run then
+  redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: it drains after a restart too
   redis.call('INCRBY', ns .. 'seq', 1000000)
   redis.call('HINCRBY', about, 'gaps', 1000000)
   redis.call('HSET', about, 'run', run)

@@ -26,6 +26,7 @@ if state ~= 'ready' and state ~= 'running' and state ~= 'scheduled' then
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
   if #listeners > 2048 then return {'crowd'} end
+  redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: who waits for an end, waits on
   redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
 end
 return {'waits', state}

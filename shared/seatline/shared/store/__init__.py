@@ -2,6 +2,6 @@
 
 from seatline.shared.store.link import where
 from seatline.shared.store.listener import Listener
-from seatline.shared.store.store import Patience, Store
+from seatline.shared.store.store import Patience, Store, Wire
 
-__all__ = ["Listener", "Patience", "Store", "where"]
+__all__ = ["Listener", "Patience", "Store", "Wire", "where"]

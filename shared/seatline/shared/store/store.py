@@ -34,9 +34,10 @@ from seatline.shared.store.lane import Lane, client_id, digest
 from seatline.shared.store.link import Link, Lost, NotNow, explain, where
 from seatline.shared.store.listener import Listener
 
-__all__ = ["Patience", "Store"]
+__all__ = ["Patience", "Store", "Wire"]
 
 T = TypeVar("T")
+Wire = tuple[Link, Lane]
 log = logging.getLogger("seatline.store")
 
 #: A blip is not worth a word; so many tries are.
@@ -45,8 +46,10 @@ WORTH_A_WORD = 3
 
 @dataclass(slots=True)
 class Patience:
-    """How long to go on sending: ``seconds`` (None: for ever), until ``enough`` says so; ``waits`` is told once
-    why, and only then ``again`` when the server is back."""
+    """How long to go on sending: ``seconds`` (None: for ever), until ``enough`` says so.
+
+    After a few tries ``waits`` is told once why, and only then ``again`` when the server is back.
+    """
 
     seconds: float | None
     enough: Callable[[], bool] = lambda: False
@@ -85,19 +88,21 @@ class Store:
         """The URL without its password."""
         return where(self.url)
 
-    def _link(self) -> tuple[Link, Lane]:
+    def _link(self) -> Wire:
         if os.getpid() != self._pid:
             self._begin()
-        mine: tuple[Link, Lane] | None = getattr(self._local, "mine", None)
+        mine: Wire | None = getattr(self._local, "mine", None)
         if mine is None:
-            with self._lock:
-                self._lanes += 1
-                lane = Lane(self.client, self._lanes)
-            link = Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}")
-            mine = self._local.mine = (link, lane)
-            with self._lock:
-                self._links.append(link)
+            mine = self._local.mine = self.wire()
         return mine
+
+    def wire(self) -> Wire:
+        """Return a link and a lane of their own, for threads that take turns under a lock of theirs."""
+        link = Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}")
+        with self._lock:
+            self._lanes += 1
+            self._links.append(link)
+            return link, Lane(self.client, self._lanes)
 
     def close(self) -> None:
         """Close all connections; using the store again opens new ones."""
@@ -111,8 +116,8 @@ class Store:
         """Return a bell to wait on, with a connection of its own."""
         return Listener(lambda: Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}"), self.keys)
 
-    def run(self, call: Call[T], patience: Patience | None = None) -> T:
-        """Run a script exactly once and return what it says.
+    def run(self, call: Call[T], patience: Patience | None = None, wire: Wire | None = None) -> T:
+        """Run a script exactly once and return what it says; over ``wire``, else over this thread's own link and lane.
 
         Raises:
             Refused: the script refused; nothing changed.
@@ -120,7 +125,7 @@ class Store:
             OutcomeUnknown: nobody can know whether it was.
 
         """
-        link, lane = self._link()
+        link, lane = wire or self._link()
         if not call.numbered:
             return self._answer(
                 call, self._send(link, lambda: link.run(call.script, [self.keys.about], call.words), patience)[0]

@@ -1,0 +1,256 @@
+"""Turns: a worker's exchange with the server, one at a time, by whichever thread has something to tell.
+
+One turn settles what ended and reserves for the free slots, in one round trip. It never reserves more than can begin at
+once: what is not reserved is still in the common order, and holds no seat. The thread whose job has just ended takes the
+turn itself if nobody else is taking one (``try_take``), and so settles its own job and gets the next without waking
+another thread; reports that come meanwhile go with the next turn. All turns share one link and one lane.
+
+The server away: a turn is sent again, under its number, until it is answered; said once. Told to stop, it gives up when
+the grace period is over; then the leases run out by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final, TypeVar
+
+from seatline.shared.calls import workers as verbs
+from seatline.shared.calls.base import Call, Word
+from seatline.shared.calls.workers import REPORTS_MOST, Kept, Report, Taken
+from seatline.shared.errors import LoginRefused, OutcomeUnknown, ServerError, ServerRefused
+from seatline.shared.store import Patience, Store
+from seatline.worker.context import Hold
+from seatline.worker.handlers import Handlers
+from seatline.worker.leases import presence_ms
+
+__all__ = ["LOOK", "RunSummary", "Turns"]
+
+T = TypeVar("T")
+log = logging.getLogger("seatline.worker")
+
+#: An idle worker looks by itself this often (seconds), should a bell have been lost.
+LOOK: Final = 5.0
+_STALE: Final = "job %d: its lease was taken back; the report (%s) changed nothing"
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """What a run did: jobs by outcome, and those handed back at its end."""
+
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    stale: int = 0
+    handed_back: int = 0
+    interrupted: int = 0
+
+    @property
+    def done(self) -> int:
+        """Jobs that ended here."""
+        return self.succeeded + self.failed + self.cancelled
+
+    def count(self, outcome: str, state: str) -> None:
+        """Add one settled report."""
+        if state == "stale":
+            self.stale += 1
+        elif outcome in {"returned", "abandoned"} and state in {"ready", "interrupted"}:
+            self.handed_back += state == "ready"
+            self.interrupted += state == "interrupted"
+        else:
+            setattr(self, state, getattr(self, state) + 1)
+
+
+class Turns:
+    """Settles and reserves for one worker.
+
+    Attributes:
+        held: the jobs it holds, by id; shared with the renewing thread.
+        look_at: when to look again if nothing rings (monotonic seconds).
+        stopping: when patience ends (monotonic seconds), or None while nobody has said stop.
+
+    """
+
+    def __init__(self, store: Store, worker: str, handlers: Handlers, slots: int, kept: Kept) -> None:
+        self._store, self._worker, self._handlers, self._slots, self._kept = store, worker, handlers, slots, kept
+        self.digest = handlers.digest()
+        self.held: dict[str, Hold] = {}
+        self.summary = RunSummary()
+        self.look_at = 0.0
+        self.stopping: float | None = None
+        self.bell: Callable[[], str] = lambda: ""
+        self._reports: deque[Report] = deque()
+        self._wire = store.wire()
+        self._lock = threading.Lock()
+        self._listed = self._known = False
+
+    # -- what others say
+
+    def tell(self, report: Report) -> None:
+        """Add a report for the next turn, unless the job was handed back already."""
+        if report.id in self.held:
+            self._reports.append(self._left(report) if report.outcome == "abandoned" else report)
+
+    @property
+    def pending(self) -> bool:
+        """Whether reports wait to be told."""
+        return bool(self._reports)
+
+    def forget_offer(self) -> None:
+        """Register again before the next turn: the server has lost what this worker offers."""
+        self._known = False
+
+    def overdue(self) -> bool:
+        """Whether it was told to stop and the grace period is over."""
+        return self.stopping is not None and time.monotonic() > self.stopping
+
+    def abandon(self) -> None:
+        """Hand back all that still runs, with the next turn."""
+        with self._lock:
+            told = {report.id for report in self._reports}
+            for hold in list(self.held.values()):
+                hold.cancel = True  # a thread cannot be stopped: it is told, and its report no longer counts
+                if hold.id not in told:
+                    self.tell(Report(hold.id, hold.token, "abandoned"))
+
+    # -- exchanges
+
+    def register(self) -> None:
+        """Tell what this worker supports.
+
+        Raises:
+            HandlerDiffers: a live worker declares a type otherwise.
+
+        """
+        fields: dict[str, Word] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "slots": self._slots,
+            "started": int(time.time() * 1000),
+            "version": version("seatline"),
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "state": "awake",
+        }
+        presence = presence_ms(self._store.settings)
+        self._insist(verbs.offer(self._worker, self.digest, presence, fields, self._handlers.declared()))
+        self._known = True
+
+    def take(self) -> list[Taken]:
+        """Take a turn, waiting for one that another thread is taking; returns the jobs to begin."""
+        with self._lock:
+            return self._exchange()
+
+    def try_take(self) -> list[Taken] | None:
+        """Take a turn unless another thread is taking one (None): that one looks for new reports when it has ended."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._exchange()
+        finally:
+            self._lock.release()
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        self._store.run(verbs.leave(self._worker, self.digest, self.bell()), wire=self._wire)
+
+    def _exchange(self) -> list[Taken]:
+        while True:
+            if not self._known:
+                self.register()
+            reports = [self._reports.popleft() for _ in range(min(len(self._reports), REPORTS_MOST))]
+            free = self._slots - len(self.held) + len(reports)
+            want = 0 if self.stopping is not None else min(free, REPORTS_MOST)
+            if not reports and not want:
+                return []
+            bell = self.bell() if want else ""
+            call = verbs.turn(
+                worker=self._worker,
+                digest=self.digest,
+                lease_ms=int(self._store.settings.lease * 1000),
+                want=want,
+                bell=bell,
+                block_ms=int(LOOK * 1000),
+                listed=self._listed,
+                kept=self._kept,
+                reports=reports,
+            )
+            try:
+                told = self._insist(call)
+            except OutcomeUnknown as unknown:
+                # The server lost our lane. Tell all again: of what it still knows to be settled it says 'stale'.
+                self._reports.extendleft(reversed(reports))
+                if self.overdue():
+                    raise
+                log.warning("%s Whatever was reserved by it runs after its lease.", unknown)
+                continue
+            except ServerError:
+                self._reports.extendleft(reversed(reports))
+                raise
+            if told.no_offer:
+                self._reports.extendleft(reversed(reports))
+                self._known = self._listed = False
+                continue
+            self._listed = bool(bell)
+            for report, state in zip(reports, told.states, strict=True):
+                self._settled(report, state)
+            for taken in told.jobs:
+                self.held[taken.id] = Hold(taken.id, taken.token)
+            pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
+            self.look_at = time.monotonic() + pause
+            return list(told.jobs)
+
+    def _settled(self, report: Report, state: str) -> None:
+        self.held.pop(report.id, None)
+        self.summary.count(report.outcome, state)
+        if state == "stale":
+            log.warning(_STALE, int(report.id), report.outcome)
+        elif state in {"failed", "interrupted"}:
+            why = f": {report.error[0]}: {report.error[1].splitlines()[0]}" if report.error else ""
+            log.warning("job %d %s%s", int(report.id), state, why)
+        else:
+            log.debug("job %s %s", report.id, state)
+
+    def _left(self, report: Report) -> Report:
+        """Say who left a job; kept only if it becomes interrupted (T4: where)."""
+        left = f"its worker {self._worker} ({socket.gethostname()}, pid {os.getpid()}) stopped before it had ended"
+        return Report(report.id, report.token, "abandoned", ["error", left])
+
+    # -- patience
+
+    def _insist(self, call: Call[T]) -> T:
+        """Send until the server answers: a worker outlives its server. What no waiting mends is raised."""
+        patience = Patience(
+            None,
+            enough=self.overdue,
+            waits=lambda why: log.warning("%s This worker waits and goes on by itself.", why),
+            again=lambda: log.warning("the server is back; going on"),
+        )
+        pause, said = 0.1, False
+        while True:
+            try:
+                return self._store.run(call, patience, self._wire)
+            except ServerError as error:
+                # A password may be put right while this worker runs; when it starts, somebody is there to be told.
+                mends = not isinstance(error, ServerRefused) or (isinstance(error, LoginRefused) and self._known)
+                if not mends or self.overdue():
+                    raise
+                if not said:
+                    log.warning("%s This worker waits and goes on by itself.", error)
+                said, pause = True, min(10.0, pause * 2)
+                self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of patience."""
+        waiter = threading.Event()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.overdue():
+            waiter.wait(0.1)
