@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ def start_process(server: RealServer, namespace: str, spawn: Callable[..., Child
         words = {"url": url or server.url, "namespace": namespace, "lease": 1.2, "renew": 0.3, **options}
         words["types"] = types
         args = [sys.executable, "-m", "rules.run_worker", json.dumps(words)]
-        return ProcessWorker(spawn(args, env={"PYTHONPATH": str(TESTS)}))
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return ProcessWorker(spawn(args, env={"PYTHONPATH": path}))
 
     return start

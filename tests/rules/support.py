@@ -31,7 +31,20 @@ __all__ = [
     "run_lines",
 ]
 
-ENDED = ("succeeded", "skipped", "failed", "cancelled", "expired", "interrupted")
+LOOK = """
+local out = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local name = string.sub(key, #ARGV[1] + 1)
+  local id = string.match(name, '^job:(%d+)$')
+  if id then
+    local job = redis.call('HMGET', key, 'state', 'type')
+    out[#out + 1], out[#out + 2] = id, '=' .. (job[1] or '') .. ' ' .. (job[2] or '')
+  elseif name == 'scheduled' or name == 'running' or string.find(name, '^ready:') or string.find(name, '^finished:') then
+    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do out[#out + 1], out[#out + 2] = member, name end
+  end
+end
+return out
+"""
 
 
 class Trace:
@@ -146,29 +159,36 @@ def job_hash(redis: Redis, namespace: str, job_id: str) -> dict[bytes, bytes]:
 
 def places(redis: Redis, namespace: str) -> dict[str, list[str]]:
     """Map every id that stands anywhere to all the places where it does."""
-    prefix = f"{{{namespace}}}:"
-    keys = [f"{prefix}scheduled", f"{prefix}running", *(f"{prefix}finished:{state}" for state in ENDED)]
-    keys += [key.decode() for key in redis.scan_iter(match=f"{prefix}ready:*", count=1000)]
-    found: dict[str, list[str]] = {}
-    for key in keys:
-        for member in cast("list[bytes]", redis.zrange(key, 0, -1)):
-            found.setdefault(member.decode(), []).append(key.removeprefix(prefix))
-    return found
+    return _look(redis, namespace)[0]
 
 
 def assert_one_place(redis: Redis, namespace: str, expected: int) -> None:
-    """Assert that ``expected`` jobs exist, each in exactly one place, which is the one its own state names (R1)."""
-    where = places(redis, namespace)
-    prefix = f"{{{namespace}}}:job:"
-    hashes = {key.decode().removeprefix(prefix) for key in redis.scan_iter(match=f"{prefix}*", _type="hash")}
-    assert where.keys() == hashes
+    """Assert that ``expected`` jobs exist, each in exactly one place, which is the one its own state names (R1).
+
+    Looks in one step, so that it holds while workers are at work.
+    """
+    where, known = _look(redis, namespace)
+    assert where.keys() == known.keys()
     assert len(where) == expected
     for job_id, found in where.items():
-        fields = job_hash(redis, namespace, job_id)
-        state, type_ = fields[b"state"].decode(), fields[b"type"].decode()
+        state, type_ = known[job_id].split(" ")
         right = {"ready": f"ready:{type_}", "scheduled": "scheduled", "running": "running"}
         assert len(found) == 1, f"{job_id} stands in {found}"
         assert found[0].split("|")[0] == right.get(state, f"finished:{state}"), f"{job_id} is {state}, in {found}"
+
+
+def _look(redis: Redis, namespace: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return where each id stands, and state and type of each job there is."""
+    flat = cast("list[bytes]", redis.eval(LOOK, 0, f"{{{namespace}}}:"))
+    where: dict[str, list[str]] = {}
+    known: dict[str, str] = {}
+    for raw, told in zip(flat[::2], flat[1::2], strict=True):
+        job_id, word = raw.decode(), told.decode()
+        if word.startswith("="):
+            known[job_id] = word[1:]
+        else:
+            where.setdefault(job_id, []).append(word)
+    return where, known
 
 
 def client_calls(redis: Redis, *commands: str) -> int:

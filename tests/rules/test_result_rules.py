@@ -22,6 +22,7 @@ from redis import Redis
 from rules.support import Gate, ThreadWorker, Trace, assert_one_place, client_calls, idle_slots
 
 from seatline.producer import Job, JobRecord, Queue
+from seatline.shared.calls.base import Read
 from seatline.shared.errors import (
     Closed,
     Conflict,
@@ -260,9 +261,7 @@ class TestResult:
         wait_until(lambda: not connections(), 2, "the end of the last connection")
 
 
-def _raw(queue: Queue, job_id: str) -> Any:
-    from seatline.shared.calls.base import Read
-
+def _raw(queue: Queue, job_id: str) -> Read[list[bytes]]:
     return Read([("HKEYS", queue.store.keys.job(job_id))], lambda replies: replies[0])
 
 
