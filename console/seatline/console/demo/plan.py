@@ -53,7 +53,7 @@ BATCH: Final = 220
 SEATLESS: Final = 40
 URGENT: Final = 6
 #: Jobs of the same kind that arrive after the crash, while the dead worker's seats are still held.
-AFTERWARDS: Final = 120
+AFTERWARDS: Final = 100
 URGENT_PRIORITY: Final = 1
 #: The urgent jobs arrive when so many of the batch have ended.
 BEFORE_URGENT: Final = 60
@@ -62,7 +62,7 @@ MISSING_AT: Final = 25
 LONG_AT: Final = 130
 
 #: A file larger than this would take too long, a smaller one than a few kB is no work at all.
-FILE_MOST: Final = 160_000
+FILE_MOST: Final = 120_000
 #: Folders of the library that are not part of every installation, or are not the library.
 _ELSEWHERE = {"__pycache__", "dist-packages", "idlelib", "site-packages", "test", "tests"}
 

@@ -37,7 +37,8 @@ from seatline.shared.errors import SeatlineError
 __all__ = ["Child", "LicenceServer", "Signals", "Stage", "Stopped", "not_our_settings"]
 
 _PATIENCE: Final = 5.0
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Windows knows no SIGHUP; there the demo says that it has no embedded server.
+_SIGNALS: Final = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _HANDLERS: Final = "seatline.console.demo.handlers:handlers"
 
 
