@@ -48,7 +48,7 @@ class Leases:
         worker: str,
         digest: str,
         kept: Kept,
-        held: dict[str, Hold],
+        held: dict[tuple[str, str], Hold],
         presence: Callable[[], Mapping[str, Word]],
         forgotten: Callable[[], None],
     ) -> None:
@@ -102,17 +102,17 @@ class Leases:
                     presence_ms=presence_ms(self._settings),
                     kept=self._kept,
                     fields=self._presence(),
-                    held=[(job_id, hold.token) for job_id, hold in bite],
+                    held=[lease for lease, _ in bite],
                 ),
                 patience,
             )
-            for (job_id, hold), word in zip(bite, renewal.words, strict=True):
-                if self.held.get(job_id) is not hold:
+            for (lease, hold), word in zip(bite, renewal.words, strict=True):
+                if lease not in self.held:
                     continue  # settled meanwhile
                 if word == "cancel":
                     hold.cancel = True
                 elif word == "lost":
-                    log.warning("job %d: the lease was taken back; its report will be refused", int(job_id))
+                    log.warning("job %d: the lease was taken back; its report will be refused", int(hold.id))
                     hold.fenced = True
             suspects = list(renewal.suspects)
             if not renewal.known:
@@ -151,7 +151,7 @@ class Leases:
                 left = self._settings.renew / 10
 
     def _fence(self, limit: float) -> None:
-        for job_id, hold in list(self.held.items()):
+        for hold in list(self.held.values()):
             if not hold.fenced:
-                log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(job_id), limit)
+                log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(hold.id), limit)
                 hold.fenced = True

@@ -74,7 +74,8 @@ class Turns:
     """Settles and reserves for one worker.
 
     Attributes:
-        held: the jobs it holds, by id; shared with the renewing thread.
+        held: the jobs it holds, by (id, token): one that was lost and came back stands twice while its first attempt
+            still runs. Shared with the renewing thread.
         look_at: when to look again if nothing rings (monotonic seconds).
         stopping: when patience ends (monotonic seconds), or None while nobody has said stop.
 
@@ -83,7 +84,7 @@ class Turns:
     def __init__(self, store: Store, worker: str, handlers: Handlers, slots: int, kept: Kept) -> None:
         self._store, self._worker, self._handlers, self._slots, self._kept = store, worker, handlers, slots, kept
         self.digest = handlers.digest()
-        self.held: dict[str, Hold] = {}
+        self.held: dict[tuple[str, str], Hold] = {}
         self.summary = RunSummary()
         self.look_at = 0.0
         self.stopping: float | None = None
@@ -97,7 +98,7 @@ class Turns:
 
     def tell(self, report: Report) -> None:
         """Add a report for the next turn, unless the job was handed back already."""
-        if report.id in self.held:
+        if (report.id, report.token) in self.held:
             self._reports.append(self._left(report) if report.outcome == "abandoned" else report)
 
     @property
@@ -116,10 +117,10 @@ class Turns:
     def abandon(self) -> None:
         """Hand back all that still runs, with the next turn."""
         with self._lock:
-            told = {report.id for report in self._reports}
-            for hold in list(self.held.values()):
+            told = {(report.id, report.token) for report in self._reports}
+            for lease, hold in list(self.held.items()):
                 hold.cancel = True  # a thread cannot be stopped: it is told, and its report no longer counts
-                if hold.id not in told:
+                if lease not in told:
                     self.tell(Report(hold.id, hold.token, "abandoned"))
 
     # -- exchanges
@@ -203,13 +204,13 @@ class Turns:
             for report, state in zip(reports, told.states, strict=True):
                 self._settled(report, state)
             for taken in told.jobs:
-                self.held[taken.id] = Hold(taken.id, taken.token)
+                self.held[taken.id, taken.token] = Hold(taken.id, taken.token)
             pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
             self.look_at = time.monotonic() + pause
             return list(told.jobs)
 
     def _settled(self, report: Report, state: str) -> None:
-        self.held.pop(report.id, None)
+        self.held.pop((report.id, report.token), None)
         self.summary.count(report.outcome, state)
         if state == "stale":
             log.warning(_STALE, int(report.id), report.outcome)

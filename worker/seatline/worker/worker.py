@@ -203,7 +203,8 @@ class Worker:
         """Make the work of one job; a record that speaks of no type of ours must not stop the worker."""
         fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
         type_ = fields.get(b"type", b"?").decode("utf-8", "replace")
-        ctx = Context(self._turns.held.get(taken.id) or Hold(taken.id, taken.token), type_, taken.attempt, taken.flat)
+        hold = self._turns.held.get((taken.id, taken.token)) or Hold(taken.id, taken.token)
+        ctx = Context(hold, type_, taken.attempt, taken.flat)
         if type_ not in self.handlers:
             return lambda: _damaged(ctx)
         handler = self.handlers[type_]
