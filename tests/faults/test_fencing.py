@@ -198,9 +198,9 @@ class TestSelfFencing:
         for key in keys_of(client, namespace):
             if ":worker:" in key:
                 assert client.pttl(key) > 0
-                fields: dict[bytes, bytes] = client.hgetall(key)
+                fields = client.hgetall(key)
                 if fields.get(b"pid") == str(pid).encode():
-                    return set(fields)
+                    return {bytes(name) for name in fields if isinstance(name, bytes)}
         return set()
 
 

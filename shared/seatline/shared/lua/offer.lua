@@ -39,6 +39,7 @@ for at = start, #ARGV - 2, 3 do
   end
 end
 
+redis.call('ZREM', ns .. 'workers', '')  -- a full server lets the rest through: who comes to drain it may register
 local key = ns .. 'offer:' .. offer
 for _, t in ipairs(types) do
   local type, uses, if_lost, offers = t[1], t[2], t[3], {offer}

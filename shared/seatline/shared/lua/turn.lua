@@ -65,7 +65,10 @@ if known then
 end
 
 -- Look: the offer, and whose leases the reports speak of.
-if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
+if not offered[2] then
+  redis.call('ZREM', running, '')
+  return lane_keep(lane, number, digest, {'no-offer'})
+end
 local reports, out, seen, at = {}, {''}, {}, FIRST
 for i = 1, count do
   local id = ARGV[at]
