@@ -33,6 +33,16 @@ def make_queue(server: RealServer, namespace: str) -> Iterator[Callable[..., Que
 
 
 @pytest.fixture
+def durable_server(private_server: Callable[..., RealServer]) -> RealServer:
+    """A server that answers no write before it is on the disk.
+
+    With `everysec` one that is killed while it syncs loses up to two seconds of what it has answered, so a test that
+    kills a server under load would fail on a slow disk.
+    """
+    return private_server(appendonly=True, config=["appendfsync always"])
+
+
+@pytest.fixture
 def queue(make_queue: Callable[..., Queue]) -> Queue:
     """A queue on the test's namespace of the shared server."""
     return make_queue()

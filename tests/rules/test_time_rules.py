@@ -115,11 +115,10 @@ class TestMoments:
         assert trace.ids == [handle.id for handle in (urgent, ready, late, early)]
 
     def test_t2_a_delay_becomes_a_moment_at_submission(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue], namespace: str
+        self, durable_server: RealServer, make_queue: Callable[..., Queue], namespace: str
     ) -> None:
         """T2: an hour's delay is a moment by the server's clock, stored, and the same after kill and restart."""
-        private = private_server(appendonly=True)
-        owner = make_queue(private.url)
+        owner = make_queue(durable_server.url)
         handle = owner.enqueue("report", delay=3600)
         same = owner.enqueue("report", delay=dt.timedelta(hours=1))
         record = handle.record()
@@ -128,43 +127,41 @@ class TestMoments:
         assert record.due == moment
         assert same.record().due == (same.record().created or moment) + dt.timedelta(hours=1)
         for kill in (True, False):
-            private.restart(kill=kill)
+            durable_server.restart(kill=kill)
             assert handle.record().due == moment
-            assert scheduled_at(private, namespace, handle) == moment.timestamp() * 1000
+            assert scheduled_at(durable_server, namespace, handle) == moment.timestamp() * 1000
 
     def test_t2_time_that_the_server_was_down_counts(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue], start_worker: StartWorker
+        self, durable_server: RealServer, make_queue: Callable[..., Queue], start_worker: StartWorker
     ) -> None:
         """T2: killed for most of the delay: what is left is left, and the delay does not begin anew."""
-        private = private_server(appendonly=True)
-        owner = make_queue(private.url)
+        owner = make_queue(durable_server.url)
         handle = owner.enqueue("a", delay=1.4)
         due = handle.record().due
         assert due is not None
-        private.kill()
+        durable_server.kill()
         wait_until(lambda: time.time() > due.timestamp() - 0.4)
-        private.start()
+        durable_server.start()
         trace = Trace("a")
-        start_worker(trace.handlers, private.url)
+        start_worker(trace.handlers, durable_server.url)
         assert handle.result(timeout=5) == handle.id
         assert 0 <= lateness(handle.record()) < 0.7
 
     def test_t3_a_moment_that_passed_meanwhile_is_now(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue], burst: Burst
+        self, durable_server: RealServer, make_queue: Callable[..., Queue], burst: Burst
     ) -> None:
         """T3: due while everything was down: it runs at once, once; a moment in the past means now."""
-        private = private_server(appendonly=True)
-        owner = make_queue(private.url)
+        owner = make_queue(durable_server.url)
         handle = owner.enqueue("a", delay=0.2)
         past = owner.enqueue("a", at=dt.datetime(1999, 12, 31, tzinfo=dt.UTC))
         assert (past.state(), past.record().due) == ("ready", None)
         due = handle.record().due
         assert due is not None
-        private.kill()
+        durable_server.kill()
         wait_until(lambda: time.time() > due.timestamp() + 0.1)
-        private.start()
+        durable_server.start()
         trace = Trace("a")
-        burst(trace.handlers, private.url)
+        burst(trace.handlers, durable_server.url)
         assert trace.ids == [handle.id, past.id]
 
 
@@ -177,21 +174,20 @@ class TestRunningAtAKill:
     """T4: what was running when its worker, and the server, were killed."""
 
     def test_t4_a_job_that_was_running_is_interrupted_and_not_run_again(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue],
+        self, durable_server: RealServer, make_queue: Callable[..., Queue],
         start_process: StartProcess, namespace: str, tmp_path: Path,
     ) -> None:  # fmt: skip
         """T4: worker and server killed and started again: interrupted, when and where; if_lost="rerun" opts out."""
-        private = private_server(appendonly=True)
-        owner = make_queue(private.url)
+        owner = make_queue(durable_server.url)
         types = ("hold.interrupt", "hold.rerun", "plain")
-        worker = start_process(*types, url=private.url, slots=2, lease=1, renew=0.3)
+        worker = start_process(*types, url=durable_server.url, slots=2, lease=1, renew=0.3)
         params = {"folder": str(tmp_path)}
         alone, rerun = owner.enqueue("hold.interrupt", params), owner.enqueue("hold.rerun", params)
         wait_until(lambda: len(run_lines(tmp_path)) == 2, 10)
         waiting = owner.enqueue("plain", params)
         worker.child.kill()
-        private.restart(kill=True)
-        heir = start_process(*types, url=private.url, slots=2, lease=1, renew=0.3)
+        durable_server.restart(kill=True)
+        heir = start_process(*types, url=durable_server.url, slots=2, lease=1, renew=0.3)
         assert owner.handle(waiting.id).result(timeout=10) == heir.pid, "what waited is not touched"
         with pytest.raises(JobInterrupted, match=f"seatline jobs resubmit {int(alone.id)}"):
             alone.result(timeout=10)
@@ -208,7 +204,7 @@ class TestRunningAtAKill:
         assert alone.resubmit() == "interrupted"
         assert alone.result(timeout=10) == 1, "its attempts are counted anew"
         assert run_counts(tmp_path) == {alone.id: 2, rerun.id: 2, waiting.id: 1}
-        with contextlib.closing(private.client()) as raw:
+        with contextlib.closing(durable_server.client()) as raw:
             assert_one_place(raw, namespace, 3)
 
     def test_t4_where_it_was_running_is_said(
@@ -247,26 +243,25 @@ class TestPromotion:
     """T5: nothing falls between due and ready; no id is given twice."""
 
     def test_t5_no_kill_between_due_and_ready_loses_or_doubles_a_job(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue],
+        self, durable_server: RealServer, make_queue: Callable[..., Queue],
         start_process: StartProcess, namespace: str, tmp_path: Path,
     ) -> None:  # fmt: skip
         """T5: 300 jobs become due within 1.5 seconds, while the server is killed again and again, and a worker once."""
         seed = random.randrange(10**6)
         print(f"seed {seed}")  # noqa: T201 - shown when it fails
         rng = random.Random(seed)
-        private = private_server(appendonly=True)
-        owner = make_queue(private.url)
-        options = {"url": private.url, "slots": 2, "lease": 1.5, "renew": 0.3}
+        owner = make_queue(durable_server.url)
+        options = {"url": durable_server.url, "slots": 2, "lease": 1.5, "renew": 0.3}
         workers = [start_process("plain", **options) for _ in range(2)]
         params = {"folder": str(tmp_path)}
         ids = owner.enqueue_many(Job("plain", params, delay=0.2 + rng.random() * 1.3) for _ in range(300))
         for done in (30, 90, 150, 210):
             wait_until(lambda done=done: len(run_lines(tmp_path)) >= done, 15)  # type: ignore[misc]
-            private.kill()
+            durable_server.kill()
             if done == 90:
                 workers[0].child.kill()
-            private.start()
-            with contextlib.closing(private.client()) as raw:
+            durable_server.start()
+            with contextlib.closing(durable_server.client()) as raw:
                 assert_one_place(raw, namespace, 300)
         wait_until(lambda: not list(owner.jobs(limit=1)), 20, "the end of all jobs")
         assert {owner.job(job_id).state for job_id in ids} == {"succeeded"}
@@ -274,20 +269,17 @@ class TestPromotion:
         assert counts.keys() == set(ids)
         again = {job_id: count for job_id, count in counts.items() if count > 1}
         assert len(again) <= 2, f"{again} ran more often than the killed worker's two slots explain"
-        with contextlib.closing(private.client()) as raw:
+        with contextlib.closing(durable_server.client()) as raw:
             assert_one_place(raw, namespace, 300)
 
-    def test_t5_ids_never_repeat(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue]
-    ) -> None:
+    def test_t5_ids_never_repeat(self, durable_server: RealServer, make_queue: Callable[..., Queue]) -> None:
         """T5, DESIGN 5.4: after a start that may have lost writes, ids go on far ahead of whatever was given before."""
-        private = private_server(appendonly=True)
         ids: list[str] = []
         for kill in (True, True, False):
-            for client in (make_queue(private.url), make_queue(private.url)):
+            for client in (make_queue(durable_server.url), make_queue(durable_server.url)):
                 ids += [client.enqueue("a").id, *client.enqueue_many([Job("a"), Job("a", delay=60)])]
-            private.restart(kill=kill)
-        ids.append(make_queue(private.url).enqueue("a").id)
+            durable_server.restart(kill=kill)
+        ids.append(make_queue(durable_server.url).enqueue("a").id)
         assert ids == sorted(set(ids))
         jumps = [int(b) - int(a) for a, b in itertools.pairwise(ids) if int(b) - int(a) > 1]
         assert jumps == [1_000_001] * 3, "one jump for each start, however many clients meet it"

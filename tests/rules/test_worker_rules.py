@@ -531,29 +531,48 @@ class TestOffers:
 class TestKills:
     """R8: process kills and lost connections lose nothing."""
 
-    def test_r8_kills_of_the_server_lose_nothing(
-        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue],
-        start_process: StartProcess, namespace: str, tmp_path: Path,
+    def test_r8_kills_of_the_server_lose_nothing_with_always(
+        self, durable_server: RealServer, make_queue: Callable[..., Queue], start_process: StartProcess,
+        namespace: str, tmp_path: Path,
     ) -> None:  # fmt: skip
-        """R8: appendonly with everysec; the server is killed four times under load. Every accepted job runs, once."""
-        private = private_server(appendonly=True, config=["appendfsync everysec"])
-        owner = make_queue(private.url)
-        workers = [start_process("plain", url=private.url, slots=2, lease=5, renew=1) for _ in range(2)]
+        """R8: the server is killed four times under load. Every accepted job runs, once."""
+        owner = make_queue(durable_server.url)
+        workers = [start_process("plain", url=durable_server.url, slots=2, lease=5, renew=1) for _ in range(2)]
         ids: list[str] = []
         for _ in range(4):
             for _ in range(40):
                 ids.append(owner.enqueue("plain", {"folder": str(tmp_path)}, token=f"t{len(ids)}").id)
             ids += owner.enqueue_many(jobs_for(tmp_path, "plain", 60))
-            private.restart(kill=True)
+            durable_server.restart(kill=True)
         wait_until(lambda: not list(owner.jobs(limit=1)), 30, "the end of all jobs")
         assert len(set(ids)) == len(ids) == 400
-        with contextlib.closing(private.client()) as raw:
+        with contextlib.closing(durable_server.client()) as raw:
             assert_one_place(raw, namespace, 400)
         assert run_counts(tmp_path) == Counter(ids), "a job was lost or ran twice"
         assert {owner.job(job_id).state for job_id in ids} == {"succeeded"}
         for worker in workers:
             worker.child.terminate()
         assert sum(worker.wait()["succeeded"] for worker in workers) == 400
+
+    def test_r8_kills_of_the_server_lose_nothing_that_everysec_has_written(
+        self, private_server: Callable[..., RealServer], make_queue: Callable[..., Queue], burst: Burst, namespace: str
+    ) -> None:
+        """R8: with everysec a killed process loses nothing that it has handed to the system, synced or not."""
+        private = private_server(appendonly=True, config=["appendfsync everysec"])
+        owner, trace = make_queue(private.url), Trace("a")
+        ids: list[str] = []
+        for round_ in range(1, 5):
+            ids += owner.enqueue_many(Job("a") for _ in range(100))
+            ids.append(owner.enqueue("a", priority=1).id)
+            if round_ % 2:
+                burst(trace.handlers, private.url)
+            with contextlib.closing(private.client()) as raw:
+                wait_until(lambda raw=raw: raw.info("persistence")["aof_buffer_length"] == 0)  # type: ignore[misc]
+            private.restart(kill=True)
+            with contextlib.closing(private.client()) as raw:
+                assert_one_place(raw, namespace, len(ids))
+        burst(trace.handlers, private.url)
+        assert sorted(trace.ids) == sorted(ids), "a job was lost or ran twice"
 
     def test_r8_kills_of_workers_lose_nothing(
         self, queue: Queue, start_process: StartProcess, redis: Redis, namespace: str, tmp_path: Path
