@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 from harness.processes import Child
 from harness.waiting import wait_until
 
-__all__ = ["Farm"]
+__all__ = ["Farm", "python_path"]
 
 TESTS = Path(__file__).parents[1]
 Spawn = Callable[..., Child]
@@ -70,15 +71,18 @@ class Farm:
 
     def said(self, words: str) -> list[str]:
         """Return the lines with these words in the logs of all workers there ever were."""
-        return [
-            f"{child.pid}: {line}" for child in self.all for line in child.errors().splitlines() if words in line
-        ]
+        return [f"{child.pid}: {line}" for child in self.all for line in child.errors().splitlines() if words in line]
 
     def _start(self) -> Child:
-        child = self._spawn([sys.executable, "-m", "soak.runner", self._options], env={"PYTHONPATH": str(TESTS)})
+        child = self._spawn([sys.executable, "-m", "soak.runner", self._options], env=python_path())
         self.all.append(child)
         return child
 
     def _kill(self, child: Child) -> None:
         child.kill()
         self.died[child.pid] = time.monotonic()
+
+
+def python_path() -> dict[str, str]:
+    """Return the environment in which a child finds this folder's modules."""
+    return {"PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])}

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from typing import Any
 
 from harness.waiting import wait_until
 from soak.plan import CAPACITY
-from soak.replay import Account, replay
+from soak.replay import LOSSES_MOST, Account, replay
 from soak.runner import KINDS
 from soak.storm import Storm
 
@@ -30,7 +31,8 @@ from seatline.shared.keys import STATES
 
 __all__ = ["judge"]
 
-LOSSES_MOST = 3
+#: What a worker logs when it met a bug.
+BUGS = (" ERROR ", "Traceback", "BrokenInvariant")
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ def judge(storm: Storm) -> tuple[dict[str, Any], list[str]]:
     wrong += _overlaps(storm, runs)
     wrong += [f"the witness refused: {refusal}" for refusal in witness["refusals"]]
     wrong += [f"verify in the end: {line}" for line in check_namespace(storm.server.url, storm.namespace)]
-    wrong += [f"worker {line}" for words in ("met a bug", "Traceback", "Error") for line in storm.farm.said(words)]
+    wrong += [f"worker {line}" for words in BUGS for line in storm.farm.said(words)]
     return _figures(storm, account, records, witness), wrong
 
 
@@ -147,7 +149,7 @@ def _overlaps(storm: Storm, runs: dict[tuple[str, str], Run]) -> Iterator[str]:
             by_job[run.job].append(run)
     for job, mine in by_job.items():
         mine.sort(key=lambda run: run.begin)
-        for first, second in zip(mine, mine[1:], strict=False):
+        for first, second in itertools.pairwise(mine):
             over = first.end if first.end is not None else storm.farm.died.get(first.pid, float("inf"))
             if second.begin < over:
                 yield f"job {int(job)}: {first} and {second} overlap by {over - second.begin:.3f} s"
@@ -160,9 +162,7 @@ def _pools(queue: Queue) -> Iterator[str]:
             yield f"pool {pool}: not all seats are back: {found}"
 
 
-def _figures(
-    storm: Storm, account: Account, records: dict[str, JobRecord], witness: dict[str, Any]
-) -> dict[str, Any]:
+def _figures(storm: Storm, account: Account, records: dict[str, JobRecord], witness: dict[str, Any]) -> dict[str, Any]:
     states = Counter(record.state for record in records.values())
     took = storm.drained - storm.began
     urgent = [
@@ -177,7 +177,7 @@ def _figures(
         "states": dict(sorted(states.items())),
         "reruns": account.reruns,
         "interrupted": account.interrupted,
-        "poisoned": sum(life.losses >= LOSSES_MOST for life in account.lives.values()),
+        "poisoned": account.poisoned,
         "stale_refused": account.stale,
         "stopped_leases": len(storm.frozen),
         "witness": {name: witness[name] for name in ("peak", "admitted", "left", "cut", "apart")},

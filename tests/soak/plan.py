@@ -24,7 +24,9 @@ class Plan:
     drain: float
     lease: float
     renew: float
-    restarts: tuple[float, ...] = ()
+    restarts: tuple[tuple[float, float], ...] = ()  # when, and how long it stays away
+    pauses: tuple[tuple[float, float], ...] = ()  # the same of a server that is stopped and continued
+    cuts: tuple[float, ...] = ()
     flushes: tuple[float, ...] = ()
     stops: tuple[float, ...] = ()
     looks: tuple[float, ...] = ()
@@ -36,13 +38,15 @@ FULL = Plan(
     workers=4,
     slots=8,
     jobs=5_200,
-    work=(0.01, 0.2),
+    work=(0.01, 0.12),
     kill_gap=(0.5, 1.0),
     kills_least=60,
-    drain=30,
+    drain=35,
     lease=1.6,
     renew=0.4,
-    restarts=(20, 40),
+    restarts=((20, 0), (40, 2.4)),
+    pauses=((33, 2.5),),
+    cuts=(5, 13, 16, 24, 29, 46, 55),
     flushes=(8, 27, 45),
     stops=(11, 48),
     looks=(15, 30, 52),
@@ -60,7 +64,8 @@ MINI = Plan(
     drain=10,
     lease=0.9,
     renew=0.3,
-    restarts=(2.6,),
+    restarts=((2.6, 0),),
+    cuts=(1.0, 4.4),
     flushes=(1.5,),
     looks=(3.5,),
     longs=2,

@@ -18,8 +18,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Account", "Life", "replay"]
+__all__ = ["LOSSES_MOST", "Account", "Life", "replay"]
 
+#: A job lost so often is interrupted whatever it says.
+LOSSES_MOST = 3
 WAITING, RUNNING = "waiting", "running"
 Entry = tuple[str, Mapping[str, str]]
 
@@ -45,6 +47,7 @@ class Account:
     lives: dict[str, Life] = field(default_factory=dict[str, Life])
     stale: int = 0
     interrupted: int = 0
+    poisoned: int = 0
     counts: Counter[str] = field(default_factory=Counter[str])
     anomalies: list[str] = field(default_factory=list[str])
 
@@ -103,6 +106,7 @@ class _Scribe:
             if word == "ready":
                 life.state = WAITING
             else:
+                self.account.poisoned += life.losses >= LOSSES_MOST
                 self._end(life, word)
 
     def cancelled(self, fields: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
 """One soak: everybody who takes part, each in a thread of his own, and what they saw.
 
 * the *killer* (the calling thread) kills a random worker again and again; another one takes its place at once
-* the *breaker* kills the server and starts it again, flushes its scripts, looks at the whole with ``verify``
+* the *breaker* kills the server and starts it again, stops it for a while, cuts all connections, flushes its scripts,
+  and looks at the whole with ``verify``
 * the *freezer* stops a worker for longer than its lease, and continues it
 * the *producer* enqueues in batches and urgent ones one by one, and repeats some that carry a token
 * the *operator* cancels, moves and resubmits
@@ -21,15 +22,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import redis
 from harness.processes import Child
 from harness.server import RealServer
 from harness.waiting import wait_until
-from soak.farm import Farm
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from soak.farm import Farm, python_path
 from soak.plan import CAPACITY, Plan
 from soak.witness import ask
 
@@ -68,7 +71,7 @@ class Storm:
         self._raised: list[BaseException] = []
         self._queues = contextlib.ExitStack()
         pools = [f"{pool}={n}" for pool, n in CAPACITY.items()]
-        self._witness = spawn([sys.executable, "-m", "soak.witness", self.witness, *pools], env={"PYTHONPATH": str(Path(__file__).parents[1])})
+        self._witness = spawn([sys.executable, "-m", "soak.witness", self.witness, *pools], env=python_path())
         wait_until(Path(self.witness).exists, 10, "the witness")
         options = {
             "url": server.url,
@@ -81,6 +84,7 @@ class Storm:
         }
         for pool, capacity in CAPACITY.items():
             self._queue().pools.set(pool, capacity)
+        self._counter = self._queue()
         self.farm = Farm(spawn, options, plan.workers)
 
     # -- the main act
@@ -98,6 +102,7 @@ class Storm:
             for thread in threads[:-1]:
                 thread.join(30)
             self._check()
+            self.seen["left for the drain"] = len(self.ids) - self._ended()
             self._drain()
         finally:
             self._calm.set()
@@ -116,13 +121,11 @@ class Storm:
         started = time.monotonic()
         self.farm.replace_all()
         self.kills += self.plan.workers
-        store = self._queue().store
 
         def over() -> bool:
             self._check()
             self.farm.expect_alive()
-            counts = store.read(reads.about(store.keys)).counts  # nobody resubmits now: who has ended stays so
-            return sum(n for state, n in counts.items() if state not in {"running", "scheduled"}) == len(self.ids)
+            return self._ended() == len(self.ids)
 
         wait_until(over, self.plan.drain, "the end of all jobs")
         self.drained = time.monotonic()
@@ -138,16 +141,35 @@ class Storm:
             self.kills += 1
 
     def _breaker(self) -> None:
-        moments = [(at, self._restart) for at in self.plan.restarts]
-        moments += [(at, self._flush) for at in self.plan.flushes]
-        moments += [(at, self._look) for at in self.plan.looks]
+        plan = self.plan
+        moments: list[tuple[float, Callable[[], None]]] = [
+            *((at, partial(self._restart, away)) for at, away in plan.restarts),
+            *((at, partial(self._stop, away)) for at, away in plan.pauses),
+            *((at, self._cut) for at in plan.cuts),
+            *((at, self._flush) for at in plan.flushes),
+            *((at, self._look) for at in plan.looks),
+        ]
         for at, act in sorted(moments, key=lambda moment: moment[0]):
             if self._until(at):
                 act()
 
-    def _restart(self) -> None:
-        self.server.restart(kill=True)
+    def _restart(self, away: float) -> None:
+        self.server.kill()
+        self._pause(away)
+        self.server.start()
         self.seen["restarts"] += 1
+
+    def _stop(self, away: float) -> None:
+        self.server.pause()
+        self._pause(away)
+        self.server.resume()
+        self.seen["pauses"] += 1
+
+    def _cut(self) -> None:
+        """Close everybody's connection, whatever it was about to say."""
+        with contextlib.closing(self.server.client()) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        self.seen["cuts"] += 1
 
     def _flush(self) -> None:
         with contextlib.closing(self.server.client()) as client:
@@ -155,39 +177,41 @@ class Storm:
         self.seen["flushes"] += 1
 
     def _look(self) -> None:
-        self.wrong += [f"verify at {self._at():.1f} s: {line}" for line in check_namespace(self.server.url, self.namespace)]
+        found = check_namespace(self.server.url, self.namespace)
+        self.wrong += [f"verify at {self._at():.1f} s: {line}" for line in found]
         self.seen["looks"] += 1
 
     def _freezer(self) -> None:
-        rng, client, prefix = self._rng("freezer"), self.server.client(), f"{{{self.namespace}}}:"
+        client = self._patient_client()
         for at in self.plan.stops:
-            if not self._until(at):
-                break
-            workers = [worker for worker, _, _ in _running(client, prefix)]
-            if not workers:
-                continue
-            worker = rng.choice(workers)
-            pid = int(client.hget(f"{prefix}worker:{worker}", "pid") or 0)
-            child = self.farm.spare(pid)
-            if child is None:
-                continue
-            self._freeze(child, worker, client, prefix)
-            self._pause(2.0)  # it tells its stale reports before it may be killed
-            self.farm.spare(None)
+            if self._until(at) and (chosen := self._choose_busy(client)):
+                self._freeze(*chosen, client)
+                self._pause(2.0)  # it tells its stale reports before it may be killed
+                self.farm.spare(None)
         client.close()
 
-    def _freeze(self, child: Child, worker: str, client: redis.Redis, prefix: str) -> None:
+    def _choose_busy(self, client: Any) -> tuple[Child, str] | None:
+        """Spare the worker that runs most, once there is one that runs several jobs."""
+        while self._pause(TICK):
+            busy = Counter(worker for worker, _, _ in self._running(client)).most_common(1)
+            if busy and busy[0][1] >= 3:
+                child = self.farm.spare(int(client.hget(self._key(f"worker:{busy[0][0]}"), "pid") or 0))
+                if child:
+                    return child, busy[0][0]
+        return None
+
+    def _freeze(self, child: Child, worker: str, client: Any) -> None:
         """Stop it until all it held was taken back, then let it go on and tell its stale news."""
         child.signal(signal.SIGSTOP)
         wait_until(lambda: _state(child.pid) == "T", 2, "the stop of a worker")
         self._pause(0.1)  # what it had sent before is executed by now
-        held = {(job, token) for owner, job, token in _running(client, prefix) if owner == worker}
+        held = {(job, token) for owner, job, token in self._running(client) if owner == worker}
         self.ask_witness(*(f"apart {job} {token}" for job, token in held))
         self.frozen |= held
         self.seen["stops"] += 1
 
         def taken_back() -> bool:
-            return not held & {(job, token) for _, job, token in _running(client, prefix)}
+            return not held & {(job, token) for _, job, token in self._running(client)}
 
         try:
             wait_until(taken_back, self.plan.lease + 8 * self.plan.renew, "the leases of a stopped worker")
@@ -237,16 +261,11 @@ class Storm:
                             self.seen["resubmits"] += 1
 
     def _reader(self) -> None:
-        client, stream, last = self.server.client(), f"{{{self.namespace}}}:events", "0"
+        client, stream, last = self._patient_client(), self._key("events"), "0"
         while True:
             final = self._done.is_set()  # read before the look, so that the last look is a whole one
-            try:
-                found: Any = client.xread({stream: last}, count=1000)
-                self._look_at_pools(client)
-            except redis.ConnectionError:  # the server is being restarted
-                found = None
-                if final:
-                    raise
+            found: Any = client.xread({stream: last}, count=1000)
+            self._look_at_pools(client)
             entries = found[0][1] if found else []
             for entry, fields in entries:
                 last = entry.decode()
@@ -258,9 +277,9 @@ class Storm:
         self.seen["entries"] = client.xinfo_stream(stream)["entries-added"]
         client.close()
 
-    def _look_at_pools(self, client: redis.Redis) -> None:
+    def _look_at_pools(self, client: Any) -> None:
         for pool, capacity in CAPACITY.items():
-            sessions = client.zrange(f"{{{self.namespace}}}:pool:{pool}:sessions", 0, -1)
+            sessions = client.zrange(self._key(f"pool:{pool}:sessions"), 0, -1)
             held = sum(int(member.rpartition(b"|")[2]) for member in sessions)
             self.seen[f"most held of {pool}"] = max(self.seen[f"most held of {pool}"], held)
             if held > capacity:
@@ -268,11 +287,29 @@ class Storm:
 
     # -- what they need
 
+    def _key(self, name: str) -> str:
+        return f"{{{self.namespace}}}:{name}"
+
+    def _running(self, client: Any) -> list[tuple[str, str, str]]:
+        """Who runs what: worker, job, token."""
+        found = []
+        for member in client.zrange(self._key("running"), 0, -1):
+            worker, token = client.hmget(self._key(f"job:{member.decode()}"), "worker", "token")
+            if worker and token:
+                found.append((worker.decode(), member.decode(), token.decode()))
+        return found
+
     def _play(self, role: Callable[[], None]) -> None:
         try:
             role()
         except BaseException as error:  # noqa: BLE001 - raised by the main thread
             self._raised.append(error)
+
+    def _ended(self) -> int:
+        """Count who has ended; nobody resubmits now, so they stay so."""
+        store = self._counter.store
+        counts = store.read(reads.about(store.keys)).counts
+        return sum(n for state, n in counts.items() if state not in {"running", "scheduled"})
 
     def _check(self) -> None:
         if self._raised:
@@ -280,6 +317,10 @@ class Storm:
 
     def _rng(self, role: str) -> random.Random:
         return random.Random(f"{self.seed} {role}")
+
+    def _patient_client(self) -> Any:
+        """Return a raw client that reads on when the server is back."""
+        return self.server.client(retry=Retry(ConstantBackoff(0.05), 200))
 
     def _queue(self) -> Queue:
         return self._queues.enter_context(Queue(self.server.url, namespace=self.namespace))
@@ -298,23 +339,14 @@ class Storm:
 
 
 def _random_job(rng: random.Random, work: tuple[float, float]) -> Job:
-    kinds = {"free": 34, "free.once": 5, "one": 26, "one.once": 5, "two": 10, "both": 8, "both.once": 2}
+    kinds = {"free": 50, "free.once": 6, "one": 20, "one.once": 5, "two": 8, "both": 6, "both.once": 2}
     (type_,) = rng.choices([*kinds], [*kinds.values()])
     uses = None
-    if rng.random() < 0.08:  # noqa: PLR2004
+    if rng.random() < 0.08:
         uses = rng.choice([{}, {"a": 2}, {"b": 1}, {"a": 1, "b": 1}])
-    delay = rng.uniform(0.1, 2.0) if rng.random() < 0.05 else None  # noqa: PLR2004
+    delay = rng.uniform(0.1, 2.0) if rng.random() < 0.05 else None
     params = {"seconds": rng.uniform(*work)}
     return Job(type_, params, rng.choice([10, 10, 10, 20, 100]), uses=uses, delay=delay)
-
-
-def _running(client: redis.Redis, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Who runs what: worker, job, token."""
-    for member in client.zrange(f"{prefix}running", 0, -1):
-        job = member.decode()
-        worker, token = client.hmget(f"{prefix}job:{job}", "worker", "token")
-        if worker and token:
-            yield worker.decode(), job, token.decode()
 
 
 def _state(pid: int) -> str:

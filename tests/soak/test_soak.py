@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def weather(
             for child in storm.farm.all:
                 (tmp_path / f"worker-{child.pid}.log").write_text(child.errors())
         with capsys.disabled():
-            print(f"\n{json.dumps(figures)}")
+            sys.stdout.write(f"\n{json.dumps(figures)}\n")
         assert not wrong, "\n".join([f"seed {seed}, {len(wrong)} anomalies:", *wrong[:50]])
         return storm
 

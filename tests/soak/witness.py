@@ -94,7 +94,9 @@ class Witness:
         verb, *words = line.split()
         if verb == "take":
             job, token, wanted = words
-            return self._take(client, f"{job} {token}", {p: int(n) for p, n in (w.split("=") for w in wanted.split(","))})
+            return self._take(
+                client, f"{job} {token}", {p: int(n) for p, n in (w.split("=") for w in wanted.split(","))}
+            )
         if verb == "bye":
             self.left += self._held.pop(client, None) is not None
             return "bye"
