@@ -90,16 +90,16 @@ class TestMoments:
 
     def test_t1_the_alarm_passes_on_when_its_holder_is_busy(self, queue: Queue, start_worker: StartWorker) -> None:
         """T1, DESIGN 5.6: whoever holds the alarm begins a long job; the other idle worker is woken in time."""
-        gate, handlers, trace = Gate(), Handlers(), Trace("a")
-        handlers.handler("gate")(gate.run)
-        handlers.handler("a")(trace.run)
+        gate, both, trace = Gate(), Handlers(), Trace("a")
+        both.handler("gate")(gate.run)
+        both.handler("a")(trace.run)
         handle = queue.enqueue("a", delay=1)
-        workers = [start_worker(handlers, lease=60, renew=20) for _ in range(2)]
+        holder = start_worker(both, lease=60, renew=20)
+        wait_until(lambda: queue.store.read(_alarm(queue)) == holder.worker.id)
+        start_worker(trace.handlers, lease=60, renew=20)
         wait_until(lambda: idle_slots(queue) == 2)
-        (holder,) = [w for w in workers if queue.store.read(_alarm(queue)) == w.worker.id]
-        while holder.worker.summary.succeeded + len(gate.begun) < 1:
-            long = queue.enqueue("gate")
-            wait_until(lambda job_id=long.id: job_id in gate.begun)  # type: ignore[misc]
+        queue.enqueue("gate")
+        wait_until(lambda: gate.begun)
         handle.wait(timeout=10)
         assert lateness(handle.record()) < 0.5
         gate.opened.set()
