@@ -170,7 +170,8 @@ class Turns:
             reports = [self._reports.popleft() for _ in range(min(len(self._reports), REPORTS_MOST))]
             free = self._slots - len(self.held) + len(reports)
             want = 0 if self.stopping is not None else min(free, REPORTS_MOST)
-            if not reports and not want:
+            if not reports and not want and not self._listed:
+                self.look_at = time.monotonic() + LOOK
                 return []
             bell = self.bell() if want else ""
             call = verbs.turn(
