@@ -54,7 +54,7 @@ def of_model(model: Model) -> dict[str, Any]:
         "pools": pools,
         "programs": {f"{pool}|{member}": end for (pool, member), end in model.programs.items()},
         "idle": {(offer, name) for offer, idle in model.idle.items() for name in idle if model.waits(name)},
-        "tokens": {token: id for token, (id, _) in model.tokens.items()},
+        "tokens": {token: job_id for token, (job_id, _) in model.tokens.items()},
         "counts": {"removed": model.removed, "trimmed": model.trimmed},
     }
 

@@ -174,8 +174,8 @@ class Model:
         return min(scheduled, key=lambda job: (job.due, job.id), default=None)
 
     def _promote(self) -> None:
-        for id in self.due():
-            self.jobs[id].state = "ready"
+        for job_id in self.due():
+            self.jobs[job_id].state = "ready"
 
     # Seats.
 
@@ -379,8 +379,20 @@ class Model:
             self.idle.pop(offer, None)
         return "ok", None
 
-    def turn(self, worker: str, offer: str, token: str, lease: int, want: int, bell: str, block: int, listed: bool,
-             promotes: bool, reports: Sequence[Report]) -> Answer:  # fmt: skip
+    def turn(
+        self,
+        worker: str,
+        offer: str,
+        reports: Sequence[Report],
+        *,
+        token: str,
+        lease: int,
+        want: int,
+        bell: str,
+        block: int,
+        listed: bool,
+        promotes: bool,
+    ) -> Answer:
         """Settle, then reserve. The answer: a state a report, (id, attempt) a job."""
         if offer not in self.offers:
             return "no-offer", None
@@ -449,15 +461,15 @@ class Model:
               held: Sequence[tuple[str, str]]) -> Answer:  # fmt: skip
         """Keep what is held. The answer: a word a job, what seems expired, whether the offer is known."""
         words = []
-        for id, token in held:
-            job = self.jobs.get(id)
-            if not job or not self.holds(id, token):
+        for job_id, token in held:
+            job = self.jobs.get(job_id)
+            if not job or not self.holds(job_id, token):
                 words.append("lost")
                 continue
             words.append("cancel" if job.cancel else "held")
             job.deadline = self.clock + lease
             for name, n in need_of(job.seats).items():
-                self.pools[name].sessions[f"job:{id}:{token}|{n}"] = job.deadline
+                self.pools[name].sessions[f"job:{job_id}:{token}|{n}"] = job.deadline
         self._present(worker, None, presence)
         known = offer in self.offers and self.workers[worker].offer != ""
         if offer in self.offers:
@@ -471,8 +483,8 @@ class Model:
 
     def _trim(self, state: str, keep: int) -> None:
         ended = sorted((job.finished, job.id) for job in self.jobs.values() if job.state == state)
-        for _, id in ended[: max(0, len(ended) - keep)]:
-            self._erase(self.jobs[id])
+        for _, job_id in ended[: max(0, len(ended) - keep)]:
+            self._erase(self.jobs[job_id])
             self.trimmed += 1
 
     def reap(self, suspects: Sequence[tuple[str, str, str, int]]) -> Answer:

@@ -102,7 +102,7 @@ class Real:
         """Begin anew: an empty namespace that has given ``seq`` ids before."""
         self.client.flushdb()
         self._lanes = {}
-        about = {"schema": SCHEMA, "creation": "here", "run": "", "clock": START, "gaps": seq}
+        about: dict[Any, Any] = {"schema": SCHEMA, "creation": "here", "run": "", "clock": START, "gaps": seq}
         self.client.hset(self.keys.about, mapping=about)
         if seq:
             self.client.set(self.keys("seq"), seq)
@@ -142,13 +142,13 @@ class Real:
 
     def scheduled(self, ids: Sequence[str]) -> bool:
         """Whether any of these jobs is still scheduled."""
-        return any(self.client.zscore(self.keys("scheduled"), id) is not None for id in ids)
+        return any(self.client.zscore(self.keys("scheduled"), job_id) is not None for job_id in ids)
 
     def read(self) -> dict[str, Any]:
         """Return every key: a text, or a dict of fields or scores, or a list."""
         found: dict[str, Any] = {}
-        for key, kind, content in self.client.eval(READ, 0, self.keys("*")):
-            name, kind, content = key.decode(), kind.decode(), [text(word) for word in content]
+        for key, of_kind, words in self.client.eval(READ, 0, self.keys("*")):
+            name, kind, content = key.decode(), of_kind.decode(), [text(word) for word in words]
             if kind == "string":
                 found[name] = content[0]
             elif kind == "hash":

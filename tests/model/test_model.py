@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness.server import RealServer
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from model.machine import Machine
-from model.real import Real, assemble
 from redis import Redis
 
+from model.machine import Machine
+from model.real import Real, assemble
+from model.stories import STORIES
+from seatline.console.verify import check_namespace
 from seatline.shared import scripts
 
 NAMESPACE = "model"
-PROFILES = {"default": (300, 40), "nightly": (5_000, 80)}
+PROFILES = {"default": (200, 40), "nightly": (5_000, 80)}
 
 
 @pytest.fixture
@@ -36,10 +38,20 @@ def test_the_test_build_is_what_the_server_is_sent() -> None:
         assert assemble(name) == scripts.script(name).text
 
 
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_a_story(story: Callable[[Machine], None], client: Redis, server: RealServer) -> None:
+    class Told(Machine):
+        real = Real(client, NAMESPACE)
+        verify = staticmethod(lambda: check_namespace(server.url, NAMESPACE))
+
+    machine = Told()
+    story(machine)
+    machine.equal()
+
+
 @pytest.mark.timeout(0)
 def test_the_scripts_do_what_the_model_says(client: Redis, server: RealServer) -> None:
     """Q1, Q2, Q3, Q9, Q10, Q12, Q14, Q19, Q22, Q23, S1, S2, S6, S7, S8, S10, T2, T3, T5, W2, R1, R2."""
-    from seatline.console.verify import check_namespace
 
     class Checked(Machine):
         real = Real(client, NAMESPACE)

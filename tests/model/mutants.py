@@ -1,0 +1,267 @@
+"""Bugs sown on purpose: what the model must catch. Each is one exact text of a script and what takes its place.
+
+A text that no longer occurs exactly once is an error, never a pass: whoever rewrites a script moves the bug along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model.real import assemble
+from seatline.shared import scripts
+
+__all__ = ["MUTANTS", "Mutant", "broken_scripts"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug in a file of ``lua/``; ``breaks`` says what a user would see."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    breaks: str
+
+
+MUTANTS = [
+    Mutant(
+        "stays-in-line",
+        "_reserve",
+        "if #line > 0 then redis.call('ZREM', line.key, unpack(line)) end",
+        "",
+        "a job that runs is handed to the next worker too",
+    ),
+    Mutant(
+        "seats-not-freed",
+        "turn",
+        "if job[3] then free_seats(job[3], 'job:' .. id .. ':' .. job[2]) end",
+        "",
+        "each job with seats takes its seats with it",
+    ),
+    Mutant(
+        "seats-freed-unseen",
+        "_seats",
+        "if redis.call('ZREM', pool.key .. ':sessions', owner .. '|' .. seat[2]) == 1 then",
+        "if redis.call('ZREM', pool.key .. ':sessions', owner .. '|' .. seat[2]) >= 0 then",
+        "a session that was reaped already is given back once more when its program closes it",
+    ),
+    Mutant(
+        "token-ignored",
+        "turn",
+        "job[2] == ARGV[at + 1]",
+        "job[2]",
+        "a worker thought dead settles what another one runs now",
+    ),
+    Mutant(
+        "token-ignored-by-renew",
+        "renew",
+        "if job[1] == 'running' and job[2] == token then",
+        "if job[1] == 'running' then",
+        "a worker thought dead keeps another's lease alive",
+    ),
+    Mutant(
+        "one-seat-too-many",
+        "_seats",
+        "if seats_free(pool, priority, id) < seat[2] then ok = false end",
+        "if seats_free(pool, priority, id) < seat[2] - 1 then ok = false end",
+        "more seats are in use than there are",
+    ),
+    Mutant(
+        "no-claims",
+        "_seats",
+        "elseif ever then",
+        "elseif false then",
+        "a job that needs two seats starves behind many that need one",
+    ),
+    Mutant(
+        "claims-not-left-alone",
+        "_seats",
+        "if ahead(claim, priority, member) then free = free - claim.need end",
+        "",
+        "less urgent jobs take the seats that a more urgent one waits for",
+    ),
+    Mutant(
+        "claims-of-nobody",
+        "_seats",
+        "counts = need > 0 and not headed[own] and has_idle(type) and possible(spec, priority)",
+        "counts = need > 0 and not headed[own] and possible(spec, priority)",
+        "seats are kept for a job that no worker waits for",
+    ),
+    Mutant(
+        "claims-of-the-impossible",
+        "_seats",
+        "has_idle(type) and possible(spec, priority)",
+        "has_idle(type)",
+        "seats are kept for a job that could never start",
+    ),
+    Mutant(
+        "least-urgent-first",
+        "_reserve",
+        "line.priority < best.priority",
+        "line.priority > best.priority",
+        "priority means its opposite across lines",
+    ),
+    Mutant(
+        "no-order-across-lines",
+        "_reserve",
+        "line.heads[line.at] < best.heads[best.at]",
+        "false",
+        "jobs of one priority are not taken in the order in which they came",
+    ),
+    Mutant(
+        "attempt-not-counted",
+        "_reserve",
+        "if job[i] == 'attempt' then attempt = job[i + 1] + 1 end",
+        "",
+        "every attempt is the first",
+    ),
+    Mutant(
+        "hand-back-counted",
+        "turn",
+        "'attempt', (place[4] or 1) - 1)",
+        "'attempt', place[4] or 1)",
+        "a job that was only handed back has used up an attempt",
+    ),
+    Mutant(
+        "if-lost-ignored",
+        "reap",
+        "elseif job[5] == 'rerun' and losses < most",
+        "elseif losses < most",
+        "what a person should decide about runs again by itself",
+    ),
+    Mutant(
+        "losses-without-end",
+        "reap",
+        "elseif job[5] == 'rerun' and losses < most",
+        "elseif job[5] == 'rerun'",
+        "a job that kills its workers kills them all",
+    ),
+    Mutant(
+        "reaped-at-first-sight",
+        "reap",
+        "if score == deadline and score <= now and job[1] == 'running' and job[2] == b then",
+        "if job[1] == 'running' and job[2] == b then",
+        "a worker that renewed in time loses its job",
+    ),
+    Mutant(
+        "repeat-executes",
+        "_lane",
+        "if tonumber(number) > tonumber(last) then return nil end",
+        "if tonumber(number) >= tonumber(last) then return nil end",
+        "a request whose reply was lost is executed twice",
+    ),
+    Mutant(
+        "counter-from-nothing",
+        "_seats",
+        "pool.used = pool.used + tonumber(string.match(session, '|(%d+)$'))",
+        "pool.used = 0",
+        "a counter that expired counts as zero seats in use",
+    ),
+    Mutant(
+        "promoted-twice",
+        "_promote",
+        "redis.call('ZREM', ns .. 'scheduled', id)",
+        "",
+        "a due job stays among those to come",
+    ),
+    Mutant(
+        "cancelled-and-in-line",
+        "_withdraw",
+        "redis.call('ZREM', line_key(type, uses), id)",
+        "",
+        "a cancelled job runs",
+    ),
+    Mutant(
+        "ids-by-tostring",
+        "submit",
+        "local id = string.format('%016.0f', next)",
+        "local id = tostring(next)\n    id = string.rep('0', 16 - #id) .. id",
+        "ids repeat beyond 10^14",
+    ),
+    Mutant(
+        "abandoned-fails",
+        "turn",
+        "if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end",
+        "if outcome == 'abandoned' then outcome = 'failed' end",
+        "a drained worker's jobs count as failed",
+    ),
+    Mutant(
+        "paused-type-runs",
+        "_reserve",
+        "if not v[1] then",
+        "if true then",
+        "a paused type runs",
+    ),
+    Mutant(
+        "external-ignored",
+        "_seats",
+        "pool.external = tonumber(v[2]) end",
+        "pool.external = 0 end",
+        "seats that others use outside are given out",
+    ),
+    Mutant(
+        "kept-for-nobody",
+        "_seats",
+        "if pool.keep > 0 and priority > pool.keep_priority then kept = pool.keep end",
+        "",
+        "batch jobs take the seats that are kept for urgent ones",
+    ),
+    Mutant(
+        "nobody-rung",
+        "_lines",
+        "  ring(type, 1)\n",
+        "",
+        "a job that comes back waits until somebody happens to look",
+    ),
+    Mutant(
+        "freed-seat-unheard",
+        "_seats",
+        "for _, pool in ipairs(changed) do ring_claims(pool) end",
+        "",
+        "a freed seat stays empty until somebody happens to look",
+    ),
+    Mutant(
+        "closed-takes-jobs",
+        "submit",
+        "if redis.call('HGET', ns .. 'about', 'closed') then return lane_keep(lane, number, digest, {'closed'}) end",
+        "",
+        "a closed namespace takes jobs",
+    ),
+    Mutant(
+        "listeners-left",
+        "_finish",
+        "for bell in string.gmatch(listeners, '%S+') do ring_bell(bell) end",
+        "",
+        "whoever waits for a result waits in vain",
+    ),
+]
+
+
+def broken_scripts(mutant: Mutant) -> dict[str, str]:
+    """Return the texts of all scripts that contain the bug.
+
+    Raises:
+        ValueError: the text to be replaced does not occur exactly once.
+
+    """
+    found: list[int] = []
+
+    def change(file: str, source: str) -> str:
+        if file != mutant.file:
+            return source
+        found.append(source.count(mutant.old))
+        return source.replace(mutant.old, mutant.new)
+
+    texts = dict(_assembled(change))
+    if set(found) != {1}:
+        raise ValueError(f"mutant {mutant.name}: its text occurs {max(found, default=0)} times in {mutant.file}.lua")
+    return texts
+
+
+def _assembled(change: object) -> Iterator[tuple[str, str]]:
+    for name in scripts.names():
+        text = assemble(name, change)  # type: ignore[arg-type]
+        if text != scripts.script(name).text:
+            yield name, text
