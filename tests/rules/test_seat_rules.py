@@ -249,7 +249,7 @@ class TestHolderDies:
         assert (pool.in_use, pool.counter) == (0, 0)
         events: list[Any] = redis.xrange(queue.store.keys("events")) or []
         reaped = [entry[b"reaped"] for _, entry in events if b"reaped" in entry]
-        assert [ids.split() for ids in reaped] == [[lost.id.encode()]]
+        assert reaped == [lost.id.encode() + b":ready"]
         assert lost.state() == "ready"
 
     def test_s3_reaped_twice_frees_once(self, queue: Queue, fake: Fakes) -> None:

@@ -83,9 +83,10 @@ class _Scribe:
             self.account.lives[job_id] = Life()
 
     def turn(self, fields: Mapping[str, str]) -> None:
-        states = fields["states"].split()
-        self.account.stale += states.count("stale")
-        for job_id, state in zip(fields["settled"].split(), [s for s in states if s != "stale"], strict=True):
+        for job_id, state in (told.split(":") for told in fields["settled"].split()):
+            if state == "stale":
+                self.account.stale += 1
+                continue
             life = self._expect(job_id, RUNNING, f"settled as {state}")
             if life.worker != fields["worker"]:
                 self._odd(job_id, f"settled by {fields['worker']}, held by {life.worker}")
@@ -99,8 +100,9 @@ class _Scribe:
             life.reserved, life.reserved_since = life.reserved + 1, life.reserved_since + 1
 
     def reaped(self, fields: Mapping[str, str]) -> None:
-        words = [word for word in fields["states"].split() if word not in {"alive", "freed"}]
-        for job_id, word in zip(fields["reaped"].split(), words, strict=True):
+        for job_id, word in (told.split(":") for told in fields["reaped"].split()):
+            if word == "freed":
+                continue
             life = self._expect(job_id, RUNNING, f"reaped as {word}")
             life.losses += 1
             if word == "ready":

@@ -43,6 +43,7 @@ class Scene:
     pools: dict[str, reads.PoolRecord]
     live: frozenset[str]
     idle: dict[str, int]
+    registered: frozenset[str]
 
     @classmethod
     def of(cls, store: Store, types: Iterable[str] | None = None) -> Scene:
@@ -58,7 +59,7 @@ class Scene:
             reads.pool_records(keys, pools),
             _offers(store, offers),
         ]
-        now, about, known, held, (live, idle) = store.read(_together(parts))
+        now, about, known, held, (live, idle, registered) = store.read(_together(parts))
         return cls(
             now=dt.datetime.fromtimestamp(now / 1000, dt.UTC),
             about=about.fields,
@@ -66,12 +67,18 @@ class Scene:
             pools={record.name: record for record in held if record},
             live=live,
             idle=idle,
+            registered=registered,
         )
 
     def served(self, type_: str) -> bool:
         """Whether a live worker supports the type."""
         record = self.types.get(type_)
         return record is not None and any(offer in self.live for offer in record.offers)
+
+    def has_idle(self, type_: str) -> bool:
+        """Whether a worker of the type waits, or has been rung and is about to look."""
+        record = self.types.get(type_)
+        return record is not None and any(offer in self.registered for offer in record.offers)
 
     def uses(self, job: JobRecord) -> dict[str, int]:
         """What the job would take if it started now (S13)."""
@@ -81,16 +88,17 @@ class Scene:
         return uses_map(record.uses or "") if record else {}
 
 
-def _offers(store: Store, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int]]]:
+def _offers(store: Store, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int], frozenset[str]]]:
     commands: list[Command] = []
     for offer in offers:
         idle = store.keys(f"idle:{offer}")
         commands += [("EXISTS", store.keys(f"offer:{offer}")), ("ZRANGE", idle, 0, 999, "WITHSCORES")]
 
-    def parse(replies: Any) -> tuple[frozenset[str], dict[str, int]]:
+    def parse(replies: Any) -> tuple[frozenset[str], dict[str, int], frozenset[str]]:
         live = frozenset(offer for i, offer in enumerate(offers) if replies[2 * i])
         idle = {offer: sum(int(float(free)) for free in replies[2 * i + 1][1::2]) for i, offer in enumerate(offers)}
-        return live, idle
+        registered = frozenset(offer for i, offer in enumerate(offers) if replies[2 * i + 1])
+        return live, idle, registered
 
     return Read(commands, parse)
 
@@ -128,7 +136,7 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
                 "Start one: seatline worker.",
             )
         )
-    found += _seats(scene, job)
+    found += _seats(store, scene, job)
     if job.state == "ready" and (behind := _behind(store, scene, job)):
         found.append(behind)
     return found
@@ -148,7 +156,7 @@ def _gates(scene: Scene, job: JobRecord) -> list[Obstacle]:
     return found
 
 
-def _seats(scene: Scene, job: JobRecord) -> list[Obstacle]:
+def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
     found: list[Obstacle] = []
     for name, seats in scene.uses(job).items():
         pool = scene.pools.get(name)
@@ -166,7 +174,7 @@ def _seats(scene: Scene, job: JobRecord) -> list[Obstacle]:
                 )
             )
             continue
-        claimed = _claimed(pool, job)
+        claimed = _claimed(store, scene, pool, job)
         if at_all - pool.in_use - claimed < seats:
             holders = ", ".join(f"{s.kind} {s.name.lstrip('0') or s.name} ({s.seats})" for s in pool.holders[:5])
             more = f" and {len(pool.holders) - 5} more" if len(pool.holders) > 5 else ""  # noqa: PLR2004
@@ -182,12 +190,16 @@ def _seats(scene: Scene, job: JobRecord) -> list[Obstacle]:
     return found
 
 
-def _claimed(pool: reads.PoolRecord, job: JobRecord) -> int:
-    """Seats that more urgent waiters of the pool claim, as far as the line tells (one each for jobs)."""
-    return sum(
-        int(member.rpartition("|")[2]) if "|" in member else 1
-        for member, priority in pool.waiting
-        if (priority, member) < (job.priority, job.id)
+def _claimed(store: Store, scene: Scene, pool: reads.PoolRecord, job: JobRecord) -> int:
+    """Seats claimed by more urgent waiters: a job's claim counts while a worker of its type is idle (DESIGN 5.2)."""
+    ahead = [member for member, priority in pool.waiting if (priority, member) < (job.priority, job.id)]
+    programs = sum(int(member.rpartition("|")[2]) for member in ahead if "|" in member)
+    ids = [member for member in ahead if "|" not in member]
+    records = store.read(reads.job_records(store.keys, ids)) if ids else []
+    return programs + sum(
+        scene.uses(record).get(pool.name, 0)
+        for record in records
+        if record is not None and record.state == "ready" and scene.has_idle(record.type)
     )
 
 
@@ -206,15 +218,15 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
         ("ZRANK", line, job.id) if own else ("ZCOUNT", line, "-inf", f"({job.priority}") for line, own in lines
     ]
     ahead = sum(store.read(Read(commands, lambda replies: [int(reply or 0) for reply in replies])))
-    if ahead < slots or (not ahead and not offers):
-        return None
-    if slots and not ahead:
-        return None
-    return Obstacle(
-        "behind",
-        f"{ahead} jobs stand before it and {slots} slots of workers for it are idle.",
-        f"Wait, start more workers, or: seatline jobs move {int(job.id)} --priority 1",
-    )
+    if ahead < slots or not (ahead or offers):
+        return None  # it could start; or there is no worker at all, which is said already
+    if not ahead:
+        return Obstacle(
+            "behind", "it is next; every slot of the workers for its type is busy.", "Wait, or start more workers."
+        )
+    idle = f"{slots} slots of workers for it are idle" if slots else "every slot of the workers for its type is busy"
+    action = f"Wait, start more workers, or: seatline jobs move {int(job.id)} --priority 1"
+    return Obstacle("behind", f"{ahead} jobs stand before it and {idle}.", action)
 
 
 def job_uses(job: JobRecord) -> str | None:

@@ -31,7 +31,7 @@ log = logging.getLogger("seatline.worker")
 
 #: Jobs renewed in one call.
 BITE = 400
-MARGIN = 0.05
+MARGIN = 0.2
 
 
 def presence_ms(settings: Settings) -> int:

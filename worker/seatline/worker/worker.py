@@ -13,7 +13,10 @@ The life of a run reads: register, then again and again turn and wait, at last l
 from __future__ import annotations
 
 import logging
+import os
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -78,7 +81,7 @@ class Worker:
             raise InvalidInput("handlers: there are none; declare some with @handlers.handler(type).")
         self.settings = Settings.load(url=url, namespace=namespace, **settings)
         self.slots, kept = slots, kept or Kept()
-        self.id = client_id()
+        self.id = _identity()
         self.store = Store(self.settings, role="worker")
         self._turns = Turns(self.store, self.id, self.handlers, slots, kept)
         self._leases = Leases(
@@ -244,6 +247,12 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _identity() -> str:
+    """Name this worker: where it runs, and something that no other process has (Q13)."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-")[:40] or "host"
+    return f"{host}.{os.getpid()}.{client_id()[:6]}"
 
 
 def _damaged(ctx: Context) -> Report:

@@ -7,7 +7,7 @@
 -- KEYS[1]  about     the namespace's hash
 --
 -- ARGV[1]  schema    the key layout this client knows
--- ARGV[2]  run       the server's run id
+-- ARGV[2]  run       the server's run id, or '' if this login may not ask: then somebody else notices a new run
 -- ARGV[3]  creation  random id for a namespace founded now
 --
 -- Returns  ok        now, schema, creation
@@ -19,11 +19,11 @@ local about = ns .. 'about'
 
 local v = redis.call('HMGET', about, 'schema', 'creation', 'run')
 if not v[1] then
-  redis.call('HSET', about, 'schema', schema, 'creation', creation, 'run', run, 'founded', now)
+  redis.call('HSET', about, 'schema', schema, 'creation', creation, 'run', run)
   return {'ok', now, schema, creation}
 end
 if tonumber(v[1]) > tonumber(schema) then return {'newer', v[1]} end
-if v[3] ~= run then
+if run ~= '' and v[3] ~= run then
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: it drains after a restart too
   redis.call('INCRBY', ns .. 'seq', 1000000)
   redis.call('HINCRBY', about, 'gaps', 1000000)

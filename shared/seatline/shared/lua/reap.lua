@@ -12,7 +12,7 @@
 -- Returns  ok        a word for each suspect: 'ready' (runs again, at its place), 'interrupted' (a person decides),
 --                    'cancelled' (it had been asked to stop), 'freed' (a session), 'alive' (it was renewed or settled)
 --
--- Events   reaped ids, states
+-- Events   reaped (id:state ..., or pool:freed), by
 local by, most, FIRST = ARGV[1], tonumber(ARGV[2]), 3
 
 local words, taken, out = {}, {}, {''}
@@ -62,8 +62,11 @@ for i = 1, #words do
 end
 finish_done()
 seats_done()
-if #out > 1 then
-  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'reaped', table.concat(out, ' '), 'by', by,
-    'states', table.concat(words, ' '))
+local told = {}
+for i = 1, #words do
+  if words[i] ~= 'alive' then told[#told + 1] = ARGV[FIRST + 4 * (i - 1) + 1] .. ':' .. words[i] end
+end
+if #told > 0 then
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'reaped', table.concat(told, ' '), 'by', by)
 end
 return {'ok', words}

@@ -28,7 +28,7 @@
 --          no-offer  the worker's offer is not known (any more): register, then repeat under a new number
 --          past conflict forgotten   the lane refuses (see _lane)
 --
--- Events   turn worker, settled ids with states, reserved ids
+-- Events   worker, settled (id:state ...), reserved (id ...)
 local lane, number, digest = KEYS[2], ARGV[1], ARGV[2]
 local worker, offer, lease, want = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local bell, block, listed = ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1'
@@ -114,8 +114,8 @@ for i = 1, count do
   end
 end
 finish_done()
--- Promotion is common work: who was idle does it at once, the busy now and then.
-if listed or number % 4 == 0 then promote(100) end
+-- Promotion is common work: a busy worker does it now and then, all others at once.
+if listed or bell == '' or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken = {}, {}
@@ -138,9 +138,14 @@ elseif listed and redis.call('GET', ns .. 'alarm') == worker then
   ring_anyone()
 end
 seats_done()
-if #states > 0 or #taken > 0 then
-  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled',
-    table.concat(out, ' '), 'states', table.concat(states, ' '), 'reserved', table.concat(taken, ' '))
+if count > 0 or #taken > 0 then
+  local told, at = {}, FIRST
+  for i = 1, count do
+    told[i] = ARGV[at] .. ':' .. states[i]
+    at = at + HEAD + tonumber(ARGV[at + 5])
+  end
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled', table.concat(told, ' '),
+    'reserved', table.concat(taken, ' '))
 end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
 return {'ok', now, due, states, jobs, token}
