@@ -54,19 +54,20 @@ FULL = Plan(
 )
 
 MINI = Plan(
-    seconds=5.5,
+    seconds=4.8,
     workers=2,
     slots=6,
     jobs=300,
     work=(0.01, 0.1),
-    kill_gap=(0.7, 0.9),
+    kill_gap=(0.6, 0.8),
     kills_least=6,
     drain=10,
     lease=0.9,
     renew=0.3,
     restarts=((2.6, 0),),
-    cuts=(1.0, 4.4),
+    cuts=(1.0, 3.9),
     flushes=(1.5,),
+    stops=(4.0,),
     looks=(3.5,),
     longs=2,
 )

@@ -45,6 +45,8 @@ __all__ = ["Storm"]
 
 BATCHES = 40
 TICK = 0.05
+#: What a worker logs when a report of its was refused.
+STALE = "changed nothing"
 
 
 class Storm:
@@ -186,7 +188,6 @@ class Storm:
         for at in self.plan.stops:
             if self._until(at) and (chosen := self._choose_busy(client)):
                 self._freeze(*chosen, client)
-                self._pause(2.0)  # it tells its stale reports before it may be killed
                 self.farm.spare(None)
         client.close()
 
@@ -217,6 +218,7 @@ class Storm:
             wait_until(taken_back, self.plan.lease + 8 * self.plan.renew, "the leases of a stopped worker")
         finally:
             child.signal(signal.SIGCONT)
+        wait_until(lambda: STALE in child.errors(), 5, "the stale reports of a continued worker")
 
     def _producer(self) -> None:
         rng, queue, plan = self._rng("producer"), self._queue(), self.plan
