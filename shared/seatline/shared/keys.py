@@ -29,6 +29,8 @@ workers, worker:<id>                  zset,   presence; the hash expires unless 
                                       hash
 offers, offer:<digest>                set,    the types that workers support together; the text expires unless
                                       string  renewed
+heads:<digest>, heads:<digest>|<uses> set,    for offers of many types: the heads of their lines, by what they use
+                                      zset
 idle:<digest>                         zset    idle workers of an offer, by free slots announced
 alarm                                 string  the worker that wakes at the next due moment, expires
 bell:<name>                           list    rung to wake one connection, expires
@@ -65,6 +67,7 @@ PATTERNS: dict[str, str] = {
     rf"worker:{_NAME}": "expires",
     r"offer:[0-9a-f]+": "expires",
     r"idle:[0-9a-f]+": "persistent",
+    r"heads:[0-9a-f]+(\|[A-Za-z0-9._,=-]+)?": "persistent",
     r"alarm": "expires",
     r"bell:.+": "expires",
     r"lane:.+": "expires",

@@ -250,7 +250,7 @@ def worker_records(keys: Keys, ids: Sequence[str], offers: Sequence[str]) -> Rea
 
     def parse(replies: Sequence[Any]) -> list[WorkerRecord]:
         types = {
-            digest: tuple(text(reply or b"").split()) for digest, reply in zip(offers, replies[len(ids) :], strict=True)
+            digest: tuple(text(reply or b"").lstrip("* ").split()) for digest, reply in zip(offers, replies[len(ids) :], strict=True)
         }
         records: list[WorkerRecord] = []
         for worker, flat in zip(ids, replies, strict=False):

@@ -1,16 +1,26 @@
--- _reserve: takes the most urgent jobs a set of types has to give. Heads of lines are read in bites and only the
--- line that gave one is looked at again. Needs _base, _bells, _lines, _seats.
+-- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
+-- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
+-- looked at again. Needs _base, _bells, _lines, _seats.
 
--- The lines of these types that may give jobs now, with their buffered heads.
-local function open_lines(types, bite)
-  local lines = {}
+-- Step a line: the next head of the present bite, or of the next one.
+local function step_line(line)
+  line.at, line.gone = line.at + 2, line.gone + 1
+  if not line.heads[line.at] and #line.heads == 2 * line.bite then
+    line.heads, line.at = redis.call('ZRANGE', line.key, line.gone, line.gone + line.bite - 1, 'WITHSCORES'), 1
+  end
+  line.id, line.priority = line.heads[line.at], tonumber(line.heads[line.at + 1])
+end
+
+-- The lines of these types that may give jobs now.
+local function open_lines(types, want)
+  local lines, bite = {}, math.ceil(want / #types) + 1  -- one more tells what is left for others
   local function add(type, uses, spec, if_lost)
     local key = line_key(type, uses)
     local heads = redis.call('ZRANGE', key, 0, bite - 1, 'WITHSCORES')
-    if not heads[1] then return false end
-    lines[#lines + 1] = {key = key, type = type, spec = spec, if_lost = if_lost, heads = heads, at = 1, gone = 0,
-      priority = tonumber(heads[2])}
-    return true
+    if heads[1] then
+      lines[#lines + 1] = {step = step_line, key = key, type = type, spec = spec, if_lost = if_lost, bite = bite,
+        heads = heads, at = 1, gone = 0, id = heads[1], priority = tonumber(heads[2])}
+    end
   end
   for _, type in ipairs(types) do
     local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines', 'offers')
@@ -24,77 +34,110 @@ local function open_lines(types, bite)
   return lines
 end
 
-local function best_of(lines)
+-- Look at the best entry of an index until one is true; what is not is put right. At most 200 a call.
+local function look_up(group)
+  group.id, group.priority = nil, nil
+  for _ = 1, 200 do
+    local best = redis.call('ZRANGE', group.index, 0, 0, 'WITHSCORES')
+    if not best[1] then return end
+    local id, type, uses = string.match(best[1], '^(%d+) (%S+) ?(.*)$')
+    if uses == '' then uses = nil end
+    local v = group.types[type] or redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'offers',
+      'indexed')
+    group.types[type] = v
+    local head = redis.call('ZRANGE', line_key(type, uses), 0, 0, 'WITHSCORES')
+    if not v[1] and head[1] == id and head[2] == best[2] and (uses or v[2] or 'none') == group.spec then
+      offers_said(type, v[4])
+      group.id, group.priority, group.entry = id, tonumber(best[2]), best[1]
+      group.key, group.type, group.uses, group.if_lost = line_key(type, uses), type, uses, v[3] or 'interrupt'
+      return
+    end
+    redis.call('ZREM', group.index, best[1])
+    if not v[1] then index_head(type, uses, v[5], uses or v[2] or 'none') end
+  end
+end
+
+-- Step an index: the job leaves its line at once, and the line's next head takes its place here.
+local function step_index(group)
+  redis.call('ZREM', group.key, group.id)
+  redis.call('ZREM', group.index, group.entry)
+  index_head(group.type, group.uses, group.types[group.type][5], group.spec)
+  look_up(group)
+end
+
+local function open_index(offer)
+  local groups = {}
+  for _, spec in ipairs(redis.call('SMEMBERS', ns .. 'heads:' .. offer)) do
+    local group = {step = step_index, index = ns .. 'heads:' .. offer .. '|' .. spec, spec = spec, types = {}}
+    look_up(group)
+    if group.id then groups[#groups + 1] = group end
+  end
+  return groups
+end
+
+local function best_of(sources)
   local best
-  for _, line in ipairs(lines) do
-    if line.priority and (not best or line.priority < best.priority
-      or (line.priority == best.priority and line.heads[line.at] < best.heads[best.at])) then best = line end
+  for _, source in ipairs(sources) do
+    if source.priority and (not best or source.priority < best.priority
+      or (source.priority == best.priority and source.id < best.id)) then best = source end
   end
   return best
 end
 
--- The head was taken: step on, reading the next bite when this one is used up.
-local function step(line, bite)
-  line.at, line.gone = line.at + 2, line.gone + 1
-  if not line.heads[line.at] then
-    if line.gone > 0 and #line.heads == 2 * bite then
-      line.heads, line.at = redis.call('ZRANGE', line.key, line.gone, line.gone + bite - 1, 'WITHSCORES'), 1
-    else
-      line.heads, line.at = {}, 1
-    end
-  end
-  line.priority = tonumber(line.heads[line.at + 1])
-end
-
 -- Hand one job over: its lease, token, attempt and what happens if it is lost are written together.
-local function hand_over(id, line, worker, token)
+local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
   local job, attempt, had = redis.call('HGETALL', key), 1, false
   for i = 1, #job, 2 do
     if job[i] == 'attempt' then attempt = job[i + 1] + 1 end
     if job[i] == 'seats' then had = true end
   end
-  if line.spec == 'none' then
+  if source.spec == 'none' then
     if had then redis.call('HDEL', key, 'seats') end
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
-      'if_lost', line.if_lost)
+      'if_lost', source.if_lost)
   else
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
-      'if_lost', line.if_lost, 'seats', line.spec)
+      'if_lost', source.if_lost, 'seats', source.spec)
   end
   return {id, attempt, job}
 end
 
--- Up to `want` jobs of these types; returns them and their ids. What is left of each line rings the next worker if it
--- could start, and claims its seats if not. `was_idle`: the worker's claims counted, and lapse if it is busy now.
-local function reserve(offered, want, worker, token, deadline, was_idle)
-  local types = {}
-  for type in string.gmatch(offered, '%S+') do types[#types + 1] = type end
-  local bite = math.ceil(want / #types) + 1  -- one more tells what is left for others
-  local lines, jobs, taken, leases = open_lines(types, bite), {}, {}, {}
+-- Up to `want` jobs of what is offered; returns them and their ids. What is left of each source rings the next worker
+-- if it could start, and claims its seats if not. `was_idle`: the worker's claims counted, and lapse if it is busy now.
+local function reserve(offer, offered, want, worker, token, deadline, was_idle)
+  local types, sources, jobs, taken, leases = {}, nil, {}, {}, {}
+  if string.sub(offered, 1, 1) == '*' then
+    sources = open_index(offer)
+  else
+    for type in string.gmatch(offered, '%S+') do types[#types + 1] = type end
+    sources = open_lines(types, want)
+  end
   while true do
-    local line = best_of(lines)
-    if not line then break end
-    local id, full = line.heads[line.at], #jobs >= want
+    local best = best_of(sources)
+    if not best then break end
+    local id, full = best.id, #jobs >= want
     if full and not anyone_idle() then break end
-    local free = not (full and not has_idle(line.type)) and (line.spec == 'none'
-      or take_seats(line.spec, line.priority, id, 'job:' .. id .. ':' .. token, deadline, line.type, full))
+    local free = not (full and not has_idle(best.type)) and (best.spec == 'none'
+      or take_seats(best.spec, best.priority, id, 'job:' .. id .. ':' .. token, deadline, best.type, full))
     if full then
-      if free then ring(line.type, 1) end
-      line.priority = nil
+      if free then ring(best.type, 1) end
+      best.priority = nil
     elseif free then
-      jobs[#jobs + 1] = hand_over(id, line, worker, token)
+      jobs[#jobs + 1] = hand_over(id, best, worker, token)
       taken[#taken + 1] = id
       leases[#leases + 1], leases[#leases + 2] = deadline, id
-      line[#line + 1] = id
-      step(line, bite)
+      if best.bite then best[#best + 1] = id end
+      best:step()
     else
-      line.priority = nil
+      best.priority = nil
     end
   end
-  for _, line in ipairs(lines) do
-    if #line > 0 then redis.call('ZREM', line.key, unpack(line)) end
-    if was_idle and #jobs >= want and line.spec ~= 'none' and not has_idle(line.type) then claims_lapse(line.type) end
+  for _, source in ipairs(sources) do
+    if #source > 0 then redis.call('ZREM', source.key, unpack(source)) end
+    if was_idle and #jobs >= want and source.spec ~= 'none' and source.type and not has_idle(source.type) then
+      claims_lapse(source.type)
+    end
   end
   if #leases > 0 then redis.call('ZADD', ns .. 'running', unpack(leases)) end
   return jobs, taken

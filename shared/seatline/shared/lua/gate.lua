@@ -37,6 +37,7 @@ if by ~= '' then
   end
 else
   if own then redis.call('DEL', ns .. 'paused') else redis.call('HDEL', key, gate) end
+  if type ~= '' then index_type(type) end
   if type == '' then ring_everyone() else ring(type, 1000000) end
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'gate', type, gate, by)

@@ -1,7 +1,7 @@
 -- leave: a worker goes, having handed back all it held. If a bell rang for it meanwhile, the next worker is rung.
 -- Idempotent by nature.
 --
--- Needs    _base _bells
+-- Needs    _base _bells _lines
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -26,6 +26,6 @@ local alone = true
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', now, '+inf', 'LIMIT', 0, 1000)) do
   if redis.call('HGET', ns .. 'worker:' .. other, 'offer') == offer then alone = false end
 end
-if alone then redis.call('DEL', ns .. 'offer:' .. offer, ns .. 'idle:' .. offer) end
+if alone then forget_offer(offer) end
 if stayed then redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'left', worker) end
 return {'ok', now}

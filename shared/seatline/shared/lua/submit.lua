@@ -74,9 +74,9 @@ for i = 1, count do
     local key = line_key(type, uses ~= '' and uses)
     local line = lines[key]
     if not line then
-      line = {}
+      line = {type = type, uses = uses ~= '' and uses}
       lines[key] = line
-      line_known(type, uses ~= '' and uses)
+      line.indexed, line.spec = line_known(type, line.uses)
     end
     if due == '' then
       line[#line + 1], line[#line + 2] = priority, id
@@ -86,6 +86,7 @@ for i = 1, count do
 end
 for key, line in pairs(lines) do
   for i = 1, #line, 400 do redis.call('ZADD', key, unpack(line, i, math.min(i + 399, #line))) end
+  index_head(line.type, line.uses, line.indexed, line.spec)
 end
 if #due_jobs > 0 then
   for i = 1, #due_jobs, 400 do

@@ -119,7 +119,7 @@ if listed or bell == '' or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken = {}, {}
-if not halted and (want > 0 or listed) then jobs, taken = reserve(offered[2], want, worker, token, deadline, listed) end
+if not halted and (want > 0 or listed) then jobs, taken = reserve(offer, offered[2], want, worker, token, deadline, listed) end
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
