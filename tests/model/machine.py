@@ -465,7 +465,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=pools)
     def lose_counter(self, name: str) -> None:
         """The counter expires. Whoever needs it counts anew."""
-        self.real.client.delete(self.real.keys.pool(name, "in_use"))
+        self.real.forget(f"pool:{name}:in_use")
 
     # Time.
 
@@ -493,7 +493,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(60):
             rung = [fake for fake in self.fleet.values() if fake.bell in self.bells]
             for fake in rung:
-                self.real.client.delete(self.real.keys.bell(fake.bell))
+                self.real.forget(f"bell:{fake.bell}")
                 self.turn(fake.name, [])
                 self.equal()
             if not rung:

@@ -110,6 +110,10 @@ class Real:
     def advance(self, clock: int) -> None:
         self.client.eval(ADVANCE, 1, self.keys.about, self.keys("*"), clock)
 
+    def forget(self, name: str) -> None:
+        """Let a key be gone: a bell was heard, a counter has expired."""
+        self.client.delete(self.keys(name))
+
     def run(self, call: Call[Any], client: str = "c", *, number: int | None = None, spoil: str = "") -> tuple[str, Any]:
         """Make a call under the client's next number, or ``number``; returns the status word and what it means."""
         keys, words = [self.keys.about], list(call.words)
@@ -156,5 +160,5 @@ class Real:
             elif kind == "zset":
                 found[name] = {m: int(float(s)) for m, s in zip(content[::2], content[1::2], strict=True)}
             else:
-                found[name] = content
+                found[name] = sorted(content) if kind == "set" else content
         return found

@@ -210,5 +210,6 @@ local function seats_done()
     if pool.look then changed[#changed + 1] = pool end
     if pool.lined then pool.claims = nil end
   end
+  table.sort(changed, function(a, b) return a.name < b.name end)
   for _, pool in ipairs(changed) do ring_claims(pool) end
 end

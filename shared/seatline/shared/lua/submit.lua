@@ -80,6 +80,7 @@ for i = 1, count do
     end
     if due == '' then
       line[#line + 1], line[#line + 2] = priority, id
+      if not rings[type] then rings[#rings + 1] = type end
       rings[type] = (rings[type] or 0) + 1
     end
   end
@@ -99,7 +100,7 @@ if #due_jobs > 0 then
     if bell then ring_bell(bell) else ring_anyone() end
   end
 end
-for type, n in pairs(rings) do ring(type, n) end
+for _, type in ipairs(rings) do ring(type, rings[type]) end
 if new > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'submitted', reply[3], 'count', new)
 end

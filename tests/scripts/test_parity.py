@@ -1,0 +1,235 @@
+"""fakeredis gives the answers of a real server, for every script: so the users' test kit may run the real scripts on it.
+
+Each request goes to both; the replies and all that is kept must be equal. Both live on the clock of the test
+(`model/real.py`), so that not even the times differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import fakeredis
+import pytest
+from harness.server import RealServer
+from model.compare import difference
+from model.machine import Machine
+from model.real import Real
+from model.stories import STORIES
+from redis import Redis
+
+from seatline.shared import scripts
+from seatline.shared.calls import jobs, pools, workers
+from seatline.shared.calls.base import Call, Word
+from seatline.shared.calls.contact import contact
+from seatline.shared.calls.workers import Kept, Report, Suspect
+from seatline.shared.job import Job, job_words
+
+TYPES = {"seated": ("vault=1", "rerun"), "plain": ("none", "interrupt"), "both": ("gpu=1,vault=2", "rerun")}
+LEASE, BLOCK = 30_000, 5_000
+
+
+class Twins(Real):
+    """A real namespace and its twin in fakeredis, which are told the same."""
+
+    def __init__(self, client: Redis, namespace: str) -> None:
+        super().__init__(client, namespace)
+        self.fake = Real(fakeredis.FakeRedis(server=fakeredis.FakeServer(version=(7,))), namespace)
+        self.told = 0
+
+    def found(self, seq: int) -> None:
+        super().found(seq)
+        self.fake.found(seq)
+
+    def advance(self, clock: int) -> None:
+        super().advance(clock)
+        self.fake.advance(clock)
+        self.compare("the clock")
+
+    def forget(self, name: str) -> None:
+        super().forget(name)
+        self.fake.forget(name)
+
+    def _send(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> Any:
+        reply = super()._send(name, keys, words)
+        same = self.fake._send(name, keys, words)
+        assert same == reply, f"{name} {words}: the server says {reply}, fakeredis {same}"
+        self.compare(name)
+        self.told += 1
+        return reply
+
+    def compare(self, after: str) -> None:
+        mine, theirs = self.fake.read(), self.read()
+        wrong = difference(mine, theirs)
+        assert not wrong, "\n".join([f"after {after}; expected is what fakeredis has", *wrong])
+        assert self.events(self.fake) == self.events(self), f"events after {after}"
+        assert self.terms(self.fake) == self.terms(self), f"what expires after {after}"
+
+    @staticmethod
+    def events(side: Real) -> list[Any]:
+        found: Any = side.client.xrange(side.keys("events"))
+        return [fields for _, fields in found]
+
+    @staticmethod
+    def terms(side: Real) -> set[bytes]:
+        keys: Any = side.client.keys(side.keys("*"))
+        return {key for key in keys if int(side.client.pttl(key)) > 0}
+
+
+@pytest.fixture
+def twins(server: RealServer) -> Iterator[Twins]:
+    with contextlib.closing(server.client()) as client:
+        yield Twins(client, "twin")
+        client.flushall()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_the_same_story(story: Callable[[Machine], None], twins: Twins) -> None:
+    class Told(Machine):
+        real = twins
+
+    machine = Told()
+    story(machine)
+    machine.equal()
+
+
+def offer(worker: str, digest: str = "abcd", types: dict[str, tuple[str, str]] | None = None) -> Call[Any]:
+    return workers.offer(worker, digest, 90_000, {"host": "here", "pid": 7}, types or TYPES)
+
+
+def turn(
+    worker: str, want: int, *reports: Report, digest: str = "abcd", bell: str = "", listed: bool = False
+) -> Call[Any]:
+    return workers.turn(
+        worker=worker, digest=digest, lease_ms=LEASE, want=want, bell=bell, block_ms=BLOCK, listed=listed,
+        kept=Kept(), reports=reports,
+    )  # fmt: skip
+
+
+def renew(worker: str, *held: tuple[str, str], keep: int = 100) -> Call[Any]:
+    return workers.renew(
+        worker=worker, digest="abcd", lease_ms=LEASE, presence_ms=90_000, kept=Kept(count=keep), fields={"busy": 1},
+        held=held,
+    )  # fmt: skip
+
+
+def submit(*wanted: Job) -> Call[Any]:
+    return jobs.submit([job_words(job) for job in wanted])
+
+
+def report(number: int, token: str, outcome: str, *fields: Word, result: bytes = b"") -> Report:
+    return Report(f"{number:016}", token, outcome, list(fields), result, 60_000 if result else 0)
+
+
+ERROR = ("error_type", "Sad", "error", "no", "traceback", "line 1\nline 2")
+FOUR = "program:p:tok4"
+
+#: What is told, in order: a call of a client, or ms that pass.
+CORPUS: list[tuple[str, Call[Any]] | int] = [
+    ("c", contact("run1")),
+    ("c", contact("run2")),
+    ("c", contact("run2")),
+    ("c", turn("w1", 2)),
+    ("c", pools.set_pool("vault", 2)),
+    ("c", pools.set_pool("vault", 3, 1, 5)),
+    ("c", pools.set_pool("gpu", 1)),
+    ("c", pools.remove_pool("nowhere")),
+    ("c", offer("w1")),
+    ("c", offer("w2")),
+    ("c", offer("w3", "ef01", {"seated": ("none", "interrupt")})),
+    ("c", offer("w3", "ef01", {"plain": ("none", "interrupt"), "other": ("none", "rerun")})),
+    ("w1", turn("w1", 2, bell="b1")),
+    ("w2", turn("w2", 1, bell="b2")),
+    ("w3", turn("w3", 1, digest="ef01", bell="b3")),
+    ("c", submit(Job("plain", {"x": 1}, 5), Job("seated", {}, 5, {"vault": 2}), Job("other", {}, 2**53 - 1, {}))),
+    ("c", submit(Job("plain", {"x": "ü"}, 1, token="t1", title="ü", tags=["a", "b"], tenant="T", result_ttl=60))),
+    ("c", submit(Job("plain", {"x": "ü"}, 1, token="t1", tenant="T"), Job("plain", token="t2"), Job("plain", token="t2"))),
+    ("c", submit(Job("plain", {"x": 2}, 1, token="t1"))),
+    ("c", submit(Job("plain", delay=3), Job("seated", delay=60), Job("plain", delay=0))),
+    ("c", submit(*[Job("both", {"n": n}, 7) for n in range(450)])),
+    ("w1", turn("w1", 3, bell="b1", listed=True)),
+    ("c", jobs.wait("1".zfill(16), None, "ear")),
+    ("c", jobs.wait("1".zfill(16), None, "ear")),
+    ("c", jobs.wait("1".zfill(16), 1, "ear")),
+    ("c", jobs.wait("999".zfill(16), None, "ear")),
+    ("c", jobs.cancel("4".zfill(16), "me")),
+    ("w1", renew("w1", ("4".zfill(16), "w1:1:2"), ("1".zfill(16), "w1:1:2"), ("1".zfill(16), "other:1:1"))),
+    ("w1", turn("w1", 3, report(4, "w1:1:2", "returned"), report(1, "w1:1:2", "failed", *ERROR), report(1, "x:1:1", "failed"))),
+    ("c", jobs.wait("1".zfill(16), None, "ear")),
+    ("c", jobs.resubmit("1".zfill(16), "me")),
+    ("c", jobs.resubmit("1".zfill(16), "me")),
+    ("c", jobs.resubmit("999".zfill(16), "me")),
+    ("c", jobs.move("1".zfill(16), "me", 2)),
+    ("c", jobs.move("7".zfill(16), "me", 2**53 - 1)),
+    ("c", jobs.move("4".zfill(16), "me", 2)),
+    ("c", jobs.move("999".zfill(16), "me", 2)),
+    ("c", jobs.gate("plain", "paused", "me")),
+    ("c", jobs.gate("", "paused", "me")),
+    ("w2", turn("w2", 1, bell="b2", listed=True)),
+    ("c", jobs.gate("", "paused", "")),
+    ("w2", turn("w2", 1, bell="b2", listed=True)),
+    ("c", jobs.gate("plain", "paused", "")),
+    ("c", jobs.gate("plain", "paused", "")),
+    ("c", jobs.gate("", "closed", "me")),
+    ("c", submit(Job("plain"))),
+    ("c", jobs.gate("", "closed", "")),
+    3_000,
+    ("w3", turn("w3", 2, digest="ef01", bell="b3", listed=True)),
+    ("c", pools.set_external("vault", 1, 20_000)),
+    ("c", pools.set_external("nowhere", 1, 20_000)),
+    ("c", pools.open_session("gpu", FOUR, 1, ttl_ms=LEASE, priority=1)),
+    ("c", pools.open_session("vault", FOUR, 1, ttl_ms=LEASE, priority=1)),
+    ("c", pools.open_session("vault", FOUR, 9, ttl_ms=LEASE, priority=1)),
+    ("c", pools.open_session("vault", "program:q:tok5", 2, ttl_ms=LEASE, priority=1, asks_ms=8_000)),
+    ("c", pools.open_session("vault", "program:r:tok6", 2, ttl_ms=LEASE, priority=9)),
+    ("c", pools.open_session("nowhere", FOUR, 1, ttl_ms=LEASE, priority=1)),
+    ("c", pools.renew_session("vault", FOUR, 1, LEASE)),
+    ("c", pools.renew_session("vault", FOUR, 2, LEASE)),
+    ("c", pools.remove_pool("vault")),
+    ("w1", turn("w1", 3, bell="b1")),
+    ("c", pools.close_session("vault", FOUR, 1)),
+    ("c", pools.close_session("vault", FOUR, 1)),
+    ("w1", turn("w1", 3, bell="b1", listed=True)),
+    ("w2", turn("w2", 1, bell="b2", listed=True)),
+    LEASE,
+    ("c", renew("w4", keep=0)),
+    ("c", workers.reap("w4", [Suspect("job", "2".zfill(16), "w1:1:2", 0), Suspect("session", "gpu", f"{FOUR}|1", 0)])),
+    ("c", jobs.cancel("300".zfill(16), "me")),
+    ("c", jobs.cancel("300".zfill(16), "me")),
+    ("c", jobs.cancel("999".zfill(16), "me")),
+    ("c", jobs.remove("301".zfill(16), "me")),
+    ("c", jobs.remove("300".zfill(16), "me")),
+    ("c", jobs.remove("999".zfill(16), "me")),
+    ("w2", turn("w2", 1, *[report(n, "x:1:1", "succeeded", result=b"\x00\xff") for n in range(1, 200)])),
+    ("c", workers.leave("w1", "abcd", "b1")),
+    ("c", workers.leave("w2", "abcd", "b2")),
+    ("c", workers.leave("w3", "ef01", "b3")),
+]  # fmt: skip
+
+
+def test_the_corpus_knows_every_script() -> None:
+    calls = [told[1] for told in CORPUS if not isinstance(told, int)]
+    assert {call.script for call in calls} == set(scripts.names())
+    assert len(calls) >= 60
+
+
+def test_the_same_requests(twins: Twins) -> None:
+    twins.found(0)
+    clock = int(twins.client.hget(twins.keys.about, "clock") or 0)
+    suspects: list[Suspect] = []
+    for told in CORPUS:
+        if isinstance(told, int):
+            clock += told
+            twins.advance(clock)
+            continue
+        client, call = told
+        word, value = twins.run(call, client)
+        if call.script == "renew":
+            suspects = list(value.suspects)
+        if word == "ok" and call.numbered:
+            twins.run(call, client, number=twins.number(client))
+            twins.run(call, client, number=twins.number(client), spoil="0")
+    assert suspects, "nothing expired"
+    twins.run(workers.reap("w4", suspects))
+    assert twins.told > 100
