@@ -123,7 +123,7 @@ class JobHandle:
             left = 60.0 if end is None else end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"job {int(self.id)} has not ended within {timeout} s; it goes on.")
-            listener.wait_or_look(min(left, 0.5) if answer == "crowd" else left)
+            listener.wait_or_look(left)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for its end and return what the handler returned.

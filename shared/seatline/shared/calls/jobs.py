@@ -97,7 +97,7 @@ def gate(type_: str, kind: str, by: str) -> Call[bool]:
 
 
 def wait(job_id: str, created: int | None, bell: str) -> Call[JobRecord | str]:
-    """Return the ended job, or 'waits' once ``bell`` is registered, 'crowd' if too many wait, 'missing'."""
+    """Return the ended job, or 'waits' once ``bell`` is registered, or 'missing'."""
 
     def ended(reply: Sequence[Any]) -> JobRecord | str:
         return JobRecord.read(job_id, reply[2], reply[3])
@@ -110,5 +110,5 @@ def wait(job_id: str, created: int | None, bell: str) -> Call[JobRecord | str]:
         (job_id, "" if created is None else created, bell),
         ended,
         numbered=False,
-        also={"ended": ended, "waits": word, "crowd": word, "missing": word},
+        also={"ended": ended, "waits": word, "missing": word},
     )

@@ -12,7 +12,6 @@
 -- Returns  ended     now, the job's hash, the stored result or ''
 --          waits     state; the bell is registered
 --          missing   no such job (or another one under that id)
---          crowd     64 wait for this job already: look again later
 --
 -- Events   none
 local id, created, bell = ARGV[1], ARGV[2], ARGV[3]
@@ -25,7 +24,8 @@ if state ~= 'ready' and state ~= 'running' and state ~= 'scheduled' then
   return {'ended', now, redis.call('HGETALL', key), redis.call('GET', key .. ':result') or ''}
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
-  if #listeners > 2048 then return {'crowd'} end
+  -- Those who gave up stand there too: the oldest goes. If it still waits, it registers again within seconds.
+  if #listeners > 2048 then listeners = string.match(listeners, '^%S+ (.*)$') end
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: who waits for an end, waits on
   redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
 end
