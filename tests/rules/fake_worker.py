@@ -113,9 +113,9 @@ class FakeWorker:
     def reap(self, *suspects: Suspect) -> list[str]:
         return self.store.run(verbs.reap(self.id, suspects))
 
-    def leave(self) -> None:
-        """End as a worker does: off the list of the idle, then goodbye."""
-        if self._listed or self.held:
+    def leave(self, *, last_turn: bool = True) -> None:
+        """End as a worker does: off the list of the idle, then goodbye; or without that last turn."""
+        if last_turn and (self._listed or self.held):
             self.turn(*self.held, outcome="abandoned", want=0)
         self.store.run(verbs.leave(self.id, self.digest, self.bell))
 

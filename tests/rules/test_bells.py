@@ -270,11 +270,12 @@ class TestAlarm:
         assert other.turn() == []
         assert other.due > 0
 
-    def test_a_holder_that_leaves_hands_the_alarm_on(self, queue: Queue, idle: Fakes) -> None:
+    @pytest.mark.parametrize("last_turn", [True, False])
+    def test_a_holder_that_leaves_hands_the_alarm_on(self, queue: Queue, idle: Fakes, last_turn: bool) -> None:
         """T1: also to a worker of other types."""
         queue.enqueue("a", delay=30)
         holder, other = idle("a"), idle("b")
-        holder.leave()
+        holder.leave(last_turn=last_turn)
         assert other.rung()
         assert other.turn() == []
         assert other.due > 0
