@@ -235,7 +235,7 @@ def _turn_promotes(scene: Scene) -> Call[Any]:
     scene.submit(Job("free", delay=0.001))
     due = scene.clock() + 2
     wait_until(lambda: scene.clock() >= due)
-    return turned("w1", 1, [], bell="bell1")
+    return turned("w1", 1, [], bell="bell1", listed=True)
 
 
 def _renew(scene: Scene) -> Call[Any]:

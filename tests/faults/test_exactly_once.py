@@ -113,10 +113,10 @@ class TestOneFault:
         """The request hangs in the network, the client gives it up and sends again; then the first copy arrives (F27)."""
         case = BY_NAME[name]
         expected, there = twin(case)
-        scene = scene_at(namespace, server.url, proxy.url, timeout=0.06)
+        scene = scene_at(namespace, server.url, proxy.url, timeout=0.05)
         call = case.prepare(scene)
         before = _runs(redis)
-        proxy.delay(0.15, sha(case.script))
+        proxy.delay(0.1, sha(case.script))
         assert outcome(scene, call) == expected
         wait_until(lambda: _runs(redis) - before == proxy.commands[b"EVALSHA"], message="the late copy")
         assert normal(redis, namespace) == there

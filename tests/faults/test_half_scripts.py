@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from faults.corpus import CASES, Case, Scene
 from faults.snapshot import exact, keys_of
+from harness.leaks import find_leaks
 from harness.server import RealServer
 from redis import Redis
 
 from seatline.shared.calls.base import Call
 from seatline.shared.errors import Refused, ServerRefused
+from seatline.shared.keys import PATTERNS
 
 pytestmark = pytest.mark.damaged
 
@@ -30,7 +32,7 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:in_use|job:\d+:result
 #: loud (the server's WRONGTYPE reaches the caller). What decides whether a request is made at all, and under which id, is
 #: not among them: lanes, tokens, the sequence.
 HALF = {
-    "about", "alarm", "bell", "events", "finished", "idle", "job", "job:history", "offers", "pool", "pool:in_use",
+    "about", "alarm", "bell", "events", "finished", "heads", "idle", "job", "job:history", "offers", "pool", "pool:in_use",
     "pool:sessions", "pool:waiting", "pools", "programs", "ready", "scheduled", "type", "types", "worker", "workers",
 }  # fmt: skip
 
@@ -77,12 +79,18 @@ def breaks(client: Redis, scene: Scene, call: Call[object]) -> str | None:
     try:
         scene.caller.run(call)
     except Refused:
-        return None
+        pass
     except ServerRefused as error:
         after = exact(client, scene.namespace)
         changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         return f"{changed} changed, then {error}" if changed else None
     return None
+
+
+def leaves(client: Redis, scene: Scene) -> str | None:
+    """Say what is there that nobody will take away: a key that should expire and does not."""
+    ttls = {name: 1 if expires else -1 for name, (_, expires) in exact(client, scene.namespace).items()}
+    return "; ".join(find_leaks(ttls, [scene.namespace], PATTERNS)) or None
 
 
 def kind(key: str) -> str:
@@ -104,7 +112,7 @@ class TestLost:
         for key in there & set(touched(redis, scene, call)):
             scene, call = prepared(case)
             assert redis.delete(scene.caller.keys(key)) == 1
-            found[key] = breaks(redis, scene, call)
+            found[key] = breaks(redis, scene, call) or leaves(redis, scene)
         assert {key: why for key, why in found.items() if why} == {}
 
     def test_a_field(self, case: Case, prepared: Prepared, redis: Redis) -> None:
@@ -119,7 +127,7 @@ class TestLost:
             for field in hashes[key]:
                 scene, call = prepared(case)
                 assert redis.hdel(scene.caller.keys(key), field) == 1
-                found[key, field] = breaks(redis, scene, call)
+                found[key, field] = breaks(redis, scene, call) or leaves(redis, scene)
         assert {key: why for key, why in found.items() if why} == {}
 
 

@@ -94,6 +94,7 @@ class TestRestart:
         for times in (1, 2):
             durable.kill()
             wait_until(lambda: worker.said(WAITS) == times, 10)  # noqa: B023 - called at once
+            _pass_time(2 * RENEW)  # long enough for many tries more
             durable.start()
             wait_until(lambda: worker.said(BACK) == times, 10)  # noqa: B023
             wait_until(lambda: _idle(durable, queue))
@@ -165,19 +166,47 @@ class TestPaused:
         wait_until(lambda: all(runs(farm, job) for job in jobs))
         holders = [runs(farm, job) for job in jobs]
         server.pause()
-        began = time.monotonic()
-        wait_until(lambda: time.monotonic() - began > 2 * LEASE, 10, message="all leases being over")
+        _pass_time(2 * LEASE)
         server.resume()
         with contextlib.closing(server.client()) as client:
             running = f"{{{namespace}}}:running"
             wait_until(lambda: _all_later(client, running, 2), message="the leases' revival")
-            end = time.monotonic() + 3 * RENEW
-            wait_until(lambda: time.monotonic() > end or client.zcard(running) < 2)  # time for any reaper to strike
+            _pass_time(3 * RENEW)  # for any reaper to strike
             assert client.zcard(running) == 2
         farm.release()
         assert [[job.result(timeout=10)] for job in jobs] == holders
         assert [runs(farm, job) for job in jobs] == holders
         assert [(job.record().attempt, job.record().losses) for job in jobs] == [(1, 0)] * 2
+
+    def test_down_for_longer_and_its_holders_come_last(
+        self, farm: Farm, queue_at: QueueAt, namespace: str, durable: RealServer, proxy_to: Callable[..., FaultProxy]
+    ) -> None:
+        """Somebody else is back first and sees expired leases. He looks twice, and meanwhile their holders are back."""
+        proxy = proxy_to(durable)
+        queue = queue_at(durable.url, namespace)
+        holders = [farm.worker(proxy.url, namespace, renew=0.1) for _ in range(2)]
+        ready(*holders)
+        jobs = [queue.enqueue("deaf") for _ in holders]
+        wait_until(lambda: all(runs(farm, job) for job in jobs))
+        began = [runs(farm, job) for job in jobs]
+        other = farm.worker(durable.tcp_url, namespace, renew=LEASE / 2)
+        ready(other)
+        proxy.refuse()
+        durable.kill()
+        _pass_time(LEASE)
+        durable.start()
+        with contextlib.closing(durable.client()) as client:
+            moment = _now(client)
+            workers = queue.store.keys("workers")
+            assert client.zcount(queue.store.keys("running"), "-inf", moment) == 2
+            # The other's first look: its presence lasts for three of its renewals from then on.
+            wait_until(lambda: client.zcount(workers, moment + 2.5 * 1000 * LEASE / 2, "+inf"), 10)
+            proxy.refuse(False)
+            wait_until(lambda: _all_later(client, queue.store.keys("running"), 2), message="the leases' revival")
+        _pass_time(1.5 * LEASE)
+        farm.release()
+        assert [[job.result(timeout=10)] for job in jobs] == began == [runs(farm, job) for job in jobs]
+        assert [job.record().losses for job in jobs] == [0, 0]
 
 
 class TestConnections:
@@ -199,6 +228,7 @@ class TestConnections:
         assert [job.record().attempt for job in jobs] == [1] * 3
         assert queue.pools["vault"].in_use == 0
         works(worker, queue)
+        assert times > 1 or worker.said("WARNING") == 0  # a blip is not worth a word
 
     def test_the_settling_of_a_job_is_lost(
         self, farm: Farm, queue_at: QueueAt, namespace: str, server: RealServer, proxy: FaultProxy
@@ -221,7 +251,7 @@ class TestConnections:
     ) -> None:
         """A worker that was made the holder of the alarm and did not hear it would look up to five seconds late."""
         queue = queue_at(server.url, namespace)
-        worker = farm.worker(proxy.url, namespace)
+        worker = farm.worker(proxy.url, namespace, lease=30, renew=10)  # its renewals promote too: not so soon
         ready(worker)
         wait_until(lambda: _idle(server, queue))
         first = queue.enqueue("hold")
@@ -406,7 +436,18 @@ def _idle(server: RealServer, queue: Queue) -> bool:
         return any(client.zcard(key) for key in client.scan_iter(match=queue.store.keys("idle:*")))
 
 
+def _pass_time(seconds: float) -> None:
+    """Let time pass: that nothing happens meanwhile is the point."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, seconds + 1)
+
+
+def _now(client: Redis) -> int:
+    """Return the server's clock in ms."""
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 def _all_later(client: Redis, zset: str, count: int) -> bool:
     """Whether it has so many members, and all scores are moments to come."""
-    seconds, micros = client.time()
-    return int(client.zcount(zset, f"({seconds * 1000 + micros // 1000}", "+inf")) == count
+    return int(client.zcount(zset, f"({_now(client)}", "+inf")) == count
