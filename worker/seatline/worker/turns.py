@@ -6,7 +6,8 @@ turn itself if nobody else is taking one (``try_take``), and so settles its own 
 another thread; reports that come meanwhile go with the next turn. All turns share one link and one lane.
 
 The server away: a turn is sent again, under its number, until it is answered; said once. Told to stop, it gives up when
-the grace period is over; then the leases run out by themselves.
+the grace period is over; then the leases run out by themselves. An answer that took longer than half a lease tells old
+news: what it brings is renewed before it begins.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, TypeVar
@@ -185,6 +186,7 @@ class Turns:
                 kept=self._kept,
                 reports=reports,
             )
+            asked = time.monotonic()
             try:
                 told = self._insist(call)
             except OutcomeUnknown as unknown:
@@ -204,11 +206,36 @@ class Turns:
             self._listed = bool(bell)
             for report, state in zip(reports, told.states, strict=True):
                 self._settled(report, state)
-            for taken in told.jobs:
+            late = time.monotonic() - asked > self._store.settings.lease / 2
+            jobs = self._still_ours(told.jobs) if late and told.jobs else list(told.jobs)
+            for taken in jobs:
                 self.held[taken.id, taken.token] = Hold(taken.id, taken.token)
             pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
             self.look_at = time.monotonic() + pause
-            return list(told.jobs)
+            return jobs
+
+    def _still_ours(self, jobs: Sequence[Taken]) -> list[Taken]:
+        """Renew what a late reply has brought, before it begins: what was lost meanwhile may run elsewhere (Q14, S2).
+
+        Nobody has renewed these jobs yet: the renewing thread knows only what is held.
+        """
+        settings = self._store.settings
+        call = verbs.renew(
+            worker=self._worker,
+            digest=self.digest,
+            lease_ms=int(settings.lease * 1000),
+            presence_ms=presence_ms(settings),
+            kept=self._kept,
+            fields={},
+            held=[(taken.id, taken.token) for taken in jobs],
+        )
+        ours: list[Taken] = []
+        for taken, word in zip(jobs, self._insist(call).words, strict=True):
+            if word == "lost":
+                log.warning("job %d: its lease was taken back before it could begin", int(taken.id))
+            else:
+                ours.append(taken)
+        return ours
 
     def _settled(self, report: Report, state: str) -> None:
         self.held.pop((report.id, report.token), None)
