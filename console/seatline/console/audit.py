@@ -1,14 +1,24 @@
-"""The look of ``verify`` at a live namespace: small ones in one moment, large ones walked, doubts looked at again."""
+"""The look of ``verify`` at a live namespace: a small one in one moment, a large one walked, doubts looked at again.
+
+A large namespace is not read whole in one MULTI, which would hold the server up. There, what only one moment can tell
+is still read in one: the counts of all places (R1), running jobs, sessions, pools, types. Jobs, members of places and
+tokens are then walked in bites, each bite one moment of its own (``walk.py``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from seatline.console.invariants import Violation, broken
-from seatline.console.moment import Moment, names_of, read_moment
+from seatline.console.invariants import Violation, broken, conservation
+from seatline.console.moment import PLACES, Moment, names_of, read_moment
+from seatline.console.walk import walk
 from seatline.shared.store import Store
 
 __all__ = ["Audit", "audit"]
+
+#: Keys up to which a namespace is read whole, in some 100 ms at most.
+SMALL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +30,31 @@ class Audit:
     keys: int
 
 
-def audit(store: Store) -> Audit:
+def audit(store: Store, small: int = SMALL) -> Audit:
     """Look, and look again at whatever seems wrong."""
-    moment = _look(store)
-    found = broken(moment)
+    names = names_of(store)
+    large = len(names) > small
+    moment = _look(store, names, large=large)
+    found = _judge(store, moment)
     if found:
-        moment = _look(store)
+        moment = _look(store, names_of(store), large=large)
         before = {(violation.rule, violation.subject) for violation in found}
-        found = [violation for violation in broken(moment) if (violation.rule, violation.subject) in before]
-    return Audit(found, sum(map(len, moment.places.values())), len(moment.kinds))
+        found = [violation for violation in _judge(store, moment) if (violation.rule, violation.subject) in before]
+    if large:
+        found += walk(store, names, moment)
+    return Audit(found, sum(moment.sizes.values()), len(names))
 
 
-def _look(store: Store) -> Moment:
-    return read_moment(store, names_of(store))
+def _judge(store: Store, moment: Moment) -> list[Violation]:
+    found = broken(moment)
+    if not moment.all_lines():  # so many jobs come that no moment was whole; to count them is quick
+        names = {name for name in moment.asked if name.startswith("ready:")}
+        found += conservation(read_moment(store, names, frozenset(PLACES)))
+    return found
+
+
+def _look(store: Store, names: Collection[str], *, large: bool) -> Moment:
+    if not large:
+        return read_moment(store, set(names))
+    few = {name for name in names if not name.startswith(("job:", "token:", "bell:", "lane:"))}
+    return read_moment(store, few, frozenset(PLACES) - {"running"})

@@ -15,18 +15,29 @@ A job keeps the token of its last attempt after it has ended: that proves no lea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from seatline.console.moment import PLACES, Moment
+from seatline.console.moment import Moment, place_of
 from seatline.shared.job import uses_map
 from seatline.shared.keys import PATTERNS, SCHEMA
 
-__all__ = ["Violation", "broken"]
+__all__ = [
+    "Violation",
+    "broken",
+    "conservation",
+    "forgotten_token",
+    "intruder",
+    "misplaced",
+    "strange_token",
+    "wrong_key",
+]
 
 #: The stream is trimmed by about, in whole blocks.
 EVENTS_MOST = 20_000
 _NO_EXPIRY = -1
+#: What a moment was not asked for is judged by nobody: it came while the moment was read.
+ID = re.compile(r"\d{16}", re.ASCII)
 _PATTERNS = [(re.compile(pattern, re.ASCII), form) for pattern, form in PATTERNS.items()]
 _MEMBER = re.compile(r"(?P<owner>(?P<kind>job|worker|program):(?P<rest>.+))\|(?P<seats>\d+)")
 
@@ -49,7 +60,7 @@ def broken(moment: Moment) -> list[Violation]:
     if schema != SCHEMA:
         return [Violation("I13", "about", f"key layout {schema}; this Seatline can judge layout {SCHEMA} only.")]
     found = [
-        *_conservation(moment),
+        *conservation(moment),
         *_members(moment),
         *_jobs(moment),
         *_tokens(moment),
@@ -65,11 +76,13 @@ def _short(job_id: str) -> str:
     return f"job {int(job_id)}"
 
 
-def _conservation(moment: Moment) -> Iterator[Violation]:
+def conservation(moment: Moment) -> Iterator[Violation]:
     """R1: counted, not listed, so that it holds for any number of jobs."""
+    if not moment.all_lines():
+        return
     counts = {name: int(moment.about.get(name, "0")) for name in ("gaps", "trimmed", "removed")}
     given = moment.seq - counts["gaps"]
-    here = sum(map(len, moment.places.values()))
+    here = sum(moment.sizes.values())
     known = here + counts["trimmed"] + counts["removed"]
     if given != known:
         what = f"{given - known} ids are nowhere" if given > known else f"{known - given} ids too many"
@@ -80,48 +93,50 @@ def _conservation(moment: Moment) -> Iterator[Violation]:
         )
 
 
-def _place(job: dict[str, str]) -> str:
-    """Return the place that a job's fields name."""
-    state = job.get("state", "?")
-    if state == "ready":
-        uses = job.get("uses")
-        return f"ready:{job.get('type')}" + ("" if uses is None else f"|{uses}")
-    return state if state in PLACES else f"finished:{state}"
-
-
 def _members(moment: Moment) -> Iterator[Violation]:
     """I1, I2: each member of a place is a job that says so."""
     for place, members in moment.places.items():
         for job_id in members:
-            job = moment.jobs.get(job_id)
-            if not job:
-                yield Violation("I1", place, f"{job_id} is in it and has no record.")
-            elif _place(job) != place:
-                yield Violation(
-                    "I2", _short(job_id), f"it is in {place}, its record says {_place(job)} (state {job.get('state')})."
-                )
-            if job_id.isdigit() and int(job_id) > moment.seq:
-                yield Violation("R1", _short(job_id), f"its id was not given yet: the last is {moment.seq}.")
+            if f"job:{job_id}" in moment.asked or not ID.fullmatch(job_id):
+                yield from intruder(place, job_id, moment.jobs.get(job_id, {}), moment.seq)
+
+
+def intruder(place: str, job_id: str, job: Mapping[str, str], seq: int) -> Iterator[Violation]:
+    """I1, I2: what is in a place is a job whose record says so, with an id that was given."""
+    if not job:
+        yield Violation("I1", f"{place} {job_id}", "it is there and has no record.")
+    elif place_of(job) != place:
+        yield Violation(
+            "I2", _short(job_id), f"it is in {place}, its record says {place_of(job)} (state {job.get('state')})."
+        )
+    if job_id.isdigit() and int(job_id) > seq:
+        yield Violation("R1", _short(job_id), f"its id was not given yet: the last is {seq}.")
 
 
 def _jobs(moment: Moment) -> Iterator[Violation]:
-    """I1, I2, I4: each job is in its place, with the score that its fields say."""
+    """I1, I2, I4: each job is in its place, and a running one has its lease and its seats."""
     for job_id, job in moment.jobs.items():
-        if not job:
+        place = place_of(job)
+        if not job or place in moment.counted:
             continue
-        place, name = _place(job), _short(job_id)
-        members = moment.places.get(place, {})
-        if job_id not in members:
-            yield Violation("I1", name, f"its record says {place}, where it is not.")
-            continue
-        said = {"ready": "priority", "scheduled": "due", "running": None}.get(job.get("state", ""), "finished")
-        if said and members[job_id] != float(job.get(said, "nan")):
-            yield Violation("I2", name, f"its score in {place} is {members[job_id]:.0f}, its {said} {job.get(said)}.")
-        if job.get("state") == "running":
+        score = moment.places.get(place, {}).get(job_id)
+        yield from misplaced(job_id, job, score)
+        if score is not None and job.get("state") == "running":
             yield from _lease(moment, job_id, job)
 
 
-def _lease(moment: Moment, job_id: str, job: dict[str, str]) -> Iterator[Violation]:
+def misplaced(job_id: str, job: Mapping[str, str], score: float | None) -> Iterator[Violation]:
+    """I1, I2: a job is in the place that its fields name (``score`` is None if not), with the score that they say."""
+    place, name = place_of(job), _short(job_id)
+    if score is None:
+        yield Violation("I1", name, f"its record says {place}, where it is not.")
+        return
+    said = {"ready": "priority", "scheduled": "due", "running": None}.get(job.get("state", ""), "finished")
+    if said and score != float(job.get(said, "nan")):
+        yield Violation("I2", name, f"its score in {place} is {score:.0f}, its {said} {job.get(said)}.")
+
+
+def _lease(moment: Moment, job_id: str, job: Mapping[str, str]) -> Iterator[Violation]:
     """I3, I4: a running job has a token, a worker and exactly its seats."""
     lacking = [name for name in ("token", "worker") if not job.get(name)]
     if lacking:
@@ -137,18 +152,31 @@ def _tokens(moment: Moment) -> Iterator[Violation]:
     """A producer's token and its job know each other."""
     for token, value in moment.tokens.items():
         job_id = value.partition(" ")[0]
-        if moment.jobs.get(job_id, {}).get("submission") != token:
-            yield Violation("I13", f"token {token}", f"it stands for {job_id}, which does not say so.")
+        if f"job:{job_id}" in moment.asked or not ID.fullmatch(job_id):
+            yield from strange_token(token, value, moment.jobs.get(job_id, {}))
     for job_id, job in moment.jobs.items():
         submission = job.get("submission")
-        if submission is not None and submission not in moment.tokens:
-            yield Violation("I1", _short(job_id), f"its token {submission} is not kept.")
+        if submission is not None and f"token:{submission}" in moment.asked and submission not in moment.tokens:
+            yield forgotten_token(job_id, submission)
+
+
+def forgotten_token(job_id: str, token: str) -> Violation:
+    """I1: a job's token is kept as long as the job."""
+    return Violation("I1", _short(job_id), f"its token {token} is not kept.")
+
+
+def strange_token(token: str, value: str, job: Mapping[str, str]) -> Iterator[Violation]:
+    """I13: a token stands for a job that says so."""
+    if job.get("submission") != token:
+        yield Violation("I13", f"token {token}", f"it stands for {value.partition(' ')[0]}, which does not say so.")
 
 
 def _pools(moment: Moment) -> Iterator[Violation]:
     """S2, I3: who holds seats, how many, and whether he is alive."""
     listed = moment.sets.get("pools", set[str]())
     for pool in sorted(listed ^ set(moment.pools)):
+        if f"pool:{pool}" not in moment.asked:
+            continue
         yield Violation("I13", f"pool {pool}", "it is in only one of pools and pool:<name>.")
     for pool, members in moment.sessions.items():
         if members and pool not in listed:
@@ -171,18 +199,17 @@ def _pools(moment: Moment) -> Iterator[Violation]:
 
 def _owner(moment: Moment, pool: str, match: re.Match[str]) -> Iterator[Violation]:
     member, seats = match[0], int(match["seats"])
+    subject = f"pool {pool} {member}"
     if match["kind"] == "program" and f"{pool}|{member}" not in moment.programs:
-        yield Violation("I3", f"pool {pool}", f"{member} is not in programs: nobody would take its seats back.")
-    if match["kind"] != "job":
-        return
+        yield Violation("I3", subject, "it is not in programs: nobody would take its seats back.")
     job_id, _, token = match["rest"].partition(":")
+    if match["kind"] != "job" or (ID.fullmatch(job_id) and f"job:{job_id}" not in moment.asked):
+        return
     job = moment.jobs.get(job_id, {})
     if job.get("state") != "running" or job.get("token") != token:
-        yield Violation(
-            "I3", f"pool {pool}", f"{member} holds seats, and that lease is over ({job.get('state', 'gone')})."
-        )
+        yield Violation("I3", subject, f"it holds seats, and that lease is over ({job.get('state', 'no such job')}).")
     elif uses_map(job.get("seats", "")).get(pool) != seats:
-        yield Violation("I3", f"pool {pool}", f"{member} holds {seats}, its job says {job.get('seats', 'none')}.")
+        yield Violation("I3", subject, f"it holds {seats}, its job says {job.get('seats', 'none')}.")
 
 
 def _programs(moment: Moment) -> Iterator[Violation]:
@@ -199,9 +226,11 @@ def _lines(moment: Moment) -> Iterator[Violation]:
     """I2: a line that its type does not list would never be looked at."""
     types = moment.sets.get("types", set[str]())
     for type_ in sorted(types ^ {name for name, fields in moment.types.items() if fields}):
+        if f"type:{type_}" not in moment.asked:
+            continue
         yield Violation("I13", f"type {type_}", "it is in only one of types and type:<name>.")
-    for place, members in moment.places.items():
-        if not place.startswith("ready:") or not members:
+    for place, size in moment.sizes.items():
+        if not place.startswith("ready:") or not size:
             continue
         type_, _, uses = place.removeprefix("ready:").partition("|")
         if type_ not in types or (uses and uses not in moment.types.get(type_, {}).get("lines", "").split()):
@@ -211,16 +240,21 @@ def _lines(moment: Moment) -> Iterator[Violation]:
 def _keys(moment: Moment) -> Iterator[Violation]:
     """I13: names, terms, owners."""
     for name, (left, complaint) in moment.kinds.items():
-        form = next((form for pattern, form in _PATTERNS if pattern.fullmatch(name)), None)
-        if form is None:
-            yield Violation("I13", name, "no such key is drawn in keys.PATTERNS.")
-        elif form == "expires" and left == _NO_EXPIRY:
-            yield Violation("I13", name, "it has no term and must expire.")
-        elif form == "persistent" and left != _NO_EXPIRY:
-            yield Violation("I13", name, f"it would expire in {left} ms and must stay.")
-        if complaint:
-            yield Violation("I13", name, f"it holds another kind of value ({complaint}).")
+        yield from wrong_key(name, left, complaint)
         if name.startswith("job:") and name.count(":") == 2 and not moment.jobs.get(name.split(":")[1]):  # noqa: PLR2004
             yield Violation("I13", name, "the job it belongs to has no record.")
     if moment.events > EVENTS_MOST:
         yield Violation("I13", "events", f"{moment.events} entries, meant are about 10,000.")
+
+
+def wrong_key(name: str, left: int, complaint: str = "") -> Iterator[Violation]:
+    """I13: a key is drawn in ``keys.PATTERNS`` and expires if that says so; ``left`` is its PTTL."""
+    form = next((form for pattern, form in _PATTERNS if pattern.fullmatch(name)), None)
+    if form is None:
+        yield Violation("I13", name, "no such key is drawn in keys.PATTERNS.")
+    elif form == "expires" and left == _NO_EXPIRY:
+        yield Violation("I13", name, "it has no term and must expire.")
+    elif form == "persistent" and left != _NO_EXPIRY:
+        yield Violation("I13", name, f"it would expire in {left} ms and must stay.")
+    if complaint:
+        yield Violation("I13", name, f"it holds another kind of value ({complaint}).")

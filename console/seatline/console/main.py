@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from gettext import gettext
 from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
@@ -156,7 +155,8 @@ def _usage(error: click.UsageError) -> int:
         error.show()
         return error.exit_code
     message = error.format_message().rstrip(".")
-    return _say(f"{message}. {gettext('See')} `{error.ctx.command_path} --help`.", error.exit_code)
+    stop = "" if message.endswith("?") else "."
+    return _say(f"{message}{stop} See `{error.ctx.command_path} --help`.", error.exit_code)
 
 
 def _say(message: str, code: int, verbose: int = 0) -> int:

@@ -9,7 +9,7 @@ are read of a job, never its params.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.keys import STATES, Keys
 from seatline.shared.store import Store
 
-__all__ = ["JOB_FIELDS", "PLACES", "Moment", "names_of", "read_moment"]
+__all__ = ["JOB_FIELDS", "PLACES", "Moment", "names_of", "place_of", "read_moment"]
 
 JOB_FIELDS = ("state", "type", "uses", "priority", "token", "worker", "seats", "due", "finished", "submission")
 
@@ -29,14 +29,26 @@ PLACES = {
 }
 _FIXED = frozenset({"about", "seq", "types", "pools", "programs", *PLACES})
 _MANY = 10_000
-_ROUNDS = 8
+_ROUNDS = 4
 _JOB = re.compile(r"job:(\d{16})", re.ASCII)
-_POOL_PART = re.compile(r"pool:([^:]+):(sessions|waiting)")
+_SESSIONS = re.compile(r"pool:([^:]+):sessions")
 
 
 @dataclass(slots=True)
 class Moment:
-    """What was read: ``kinds`` name -> (PTTL, the server's complaint that it holds something else or '')."""
+    """What was read.
+
+    Attributes:
+        asked: the keys that were asked for; of others it can say nothing.
+        counted: places of which only the number of members is known.
+        sizes: how many members each place has, also where its members were not read.
+        kinds: of the keys that there are, (PTTL, the server's complaint that it holds another kind of value or '').
+
+    """
+
+    asked: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+    sizes: dict[str, int] = field(default_factory=dict[str, int])
 
     about: dict[str, str] = field(default_factory=dict[str, str])
     seq: int = 0
@@ -46,7 +58,6 @@ class Moment:
     types: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     pools: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     sessions: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
-    waiting: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     counters: dict[str, int] = field(default_factory=dict[str, int])
     programs: dict[str, float] = field(default_factory=dict[str, float])
     tokens: dict[str, str] = field(default_factory=dict[str, str])
@@ -56,16 +67,21 @@ class Moment:
 
     def named(self) -> set[str]:
         """Return the keys that what was read speaks of."""
-        names = {f"job:{job_id}" for members in self.places.values() for job_id in members}
-        names |= {f"job:{member.split(':')[1]}" for _, member in self.job_sessions()}
-        names |= {f"job:{value.split(' ')[0]}" for value in self.tokens.values()}
-        names = {name for name in names if _JOB.fullmatch(name)}
+        jobs = {job_id for members in self.places.values() for job_id in members}
+        jobs |= {member.split(":")[1] for _, member in self.job_sessions()}
+        jobs |= {value.partition(" ")[0] for value in self.tokens.values()}
+        names = {name for name in (f"job:{job_id}" for job_id in jobs) if _JOB.fullmatch(name)}
+        names |= {f"token:{job['submission']}" for job in self.jobs.values() if "submission" in job}
         for type_ in self.sets.get("types", ()):
             names |= {f"type:{type_}", f"ready:{type_}"}
             names |= {f"ready:{type_}|{uses}" for uses in self.types.get(type_, {}).get("lines", "").split()}
         for pool in self.sets.get("pools", ()):
-            names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:waiting", f"pool:{pool}:in_use"}
+            names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
         return names
+
+    def all_lines(self) -> bool:
+        """Whether every line that there was has been asked for; a new type may have come while it was read."""
+        return all(name in self.asked for name in self.named() if name.startswith("ready:"))
 
     def job_sessions(self) -> Iterator[tuple[str, str]]:
         """Iterate over the sessions that jobs hold: pool, member."""
@@ -88,25 +104,37 @@ def names_of(store: Store) -> set[str]:
             return names
 
 
-def read_moment(store: Store, names: set[str]) -> Moment:
-    """Return a moment of these keys and of all that it speaks of."""
+def read_moment(store: Store, names: set[str], counted: frozenset[str] = frozenset()) -> Moment:
+    """Return a moment of these keys and of all that it speaks of.
+
+    The places in ``counted``, and all lines if it has any, are counted and not read.
+    """
     asked = names | _FIXED
-    moment = _read(store, sorted(asked))
+    moment = _read(store, sorted(asked), counted)
     for _ in range(_ROUNDS):
         more = moment.named() - asked
         if not more:
             break
         asked |= more
-        moment = _read(store, sorted(asked))
+        moment = _read(store, sorted(asked), counted)
     return moment
+
+
+def place_of(job: Mapping[str, str]) -> str:
+    """Return the place that a job's fields name."""
+    state = job.get("state", "?")
+    if state == "ready":
+        uses = job.get("uses")
+        return f"ready:{job.get('type')}" + ("" if uses is None else f"|{uses}")
+    return state if state in PLACES else f"finished:{state}"
 
 
 def _escaped(prefix: str) -> str:
     return re.sub(r"([\\*?\[\]])", r"\\\1", prefix)
 
 
-def _read(store: Store, names: Sequence[str]) -> Moment:
-    looks = [_look(store.keys, name) for name in names]
+def _read(store: Store, names: Sequence[str], counted: frozenset[str]) -> Moment:
+    looks = [_look(store.keys, name, counted) for name in names]
     commands: list[Command] = [("MULTI",), ("TIME",)]
     for name, look in zip(names, looks, strict=True):
         commands.append(("PTTL", store.keys(name)))
@@ -117,7 +145,11 @@ def _read(store: Store, names: Sequence[str]) -> Moment:
     def parse(replies: Sequence[Any]) -> Moment:
         answers = iter(replies[-1])
         seconds, micros = next(answers)
-        moment = Moment(now=int(seconds) * 1000 + int(micros) // 1000)
+        moment = Moment(
+            asked=frozenset(names),
+            counted=frozenset(name for name in names if _is_counted(name, counted)),
+            now=int(seconds) * 1000 + int(micros) // 1000,
+        )
         for name, look in zip(names, looks, strict=True):
             left = next(answers)
             answer = next(answers) if look else None
@@ -131,12 +163,18 @@ def _read(store: Store, names: Sequence[str]) -> Moment:
     return store.read(Read(commands, parse))
 
 
-def _look(keys: Keys, name: str) -> Command | None:
+def _is_counted(name: str, counted: frozenset[str]) -> bool:
+    return name in counted or (bool(counted) and name.startswith("ready:"))
+
+
+def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
     """Return the command that reads this key, if the checks need what it holds."""
     key, kind = keys(name), name.partition(":")[0]
+    if _is_counted(name, counted):
+        return ("ZCARD", key)
     if _JOB.fullmatch(name):
         return ("HMGET", key, *JOB_FIELDS)
-    if name in PLACES or kind == "ready" or name == "programs" or _POOL_PART.fullmatch(name):
+    if name in PLACES or kind == "ready" or name == "programs" or _SESSIONS.fullmatch(name):
         return ("ZRANGE", key, 0, -1, "WITHSCORES")
     if name in {"types", "pools"}:
         return ("SMEMBERS", key)
@@ -149,16 +187,19 @@ def _look(keys: Keys, name: str) -> Command | None:
     return None
 
 
-def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: PLR0912 - one line a kind of key
+def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR0912 - one line a kind of key
     kind, _, rest = name.partition(":")
     if job := _JOB.fullmatch(name):
         moment.jobs[job[1]] = {
             field_: text(value) for field_, value in zip(JOB_FIELDS, answer, strict=True) if value is not None
         }
+    elif name in moment.counted:
+        moment.sizes[name] = int(answer)
     elif name in PLACES or kind == "ready":
         moment.places[name] = _scores(answer)
-    elif part := _POOL_PART.fullmatch(name):
-        (moment.sessions if part[2] == "sessions" else moment.waiting)[part[1]] = _scores(answer)
+        moment.sizes[name] = len(moment.places[name])
+    elif sessions := _SESSIONS.fullmatch(name):
+        moment.sessions[sessions[1]] = _scores(answer)
     elif name == "programs":
         moment.programs = _scores(answer)
     elif name in {"types", "pools"}:

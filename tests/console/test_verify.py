@@ -1,0 +1,210 @@
+"""R1, S2: `seatline verify` sees what is lost, doubled or held twice, and cries no wolf on a live namespace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+from harness.server import RealServer
+from harness.waiting import wait_until
+from redis import Redis
+
+from seatline.console.audit import audit
+from seatline.console.invariants import broken
+from seatline.console.moment import names_of, read_moment
+from seatline.console.verify import check_namespace
+from seatline.producer import Job, Queue
+from seatline.worker import Context, Handlers, Worker
+
+handlers = Handlers()
+go_on = threading.Event()
+
+
+@handlers.handler("quick")
+def quick(ctx: Context) -> int:
+    return 1
+
+
+@handlers.handler("broken")
+def broken_one(ctx: Context) -> None:
+    raise ValueError("no")
+
+
+@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun")
+def seated(ctx: Context) -> None:
+    go_on.wait(20)
+
+
+@pytest.fixture
+def queue(server: RealServer, namespace: str) -> Iterator[Queue]:
+    with Queue(server.url, namespace=namespace) as queue:
+        yield queue
+
+
+@pytest.fixture
+def key(queue: Queue) -> Callable[[str], str]:
+    return queue.store.keys
+
+
+def ended(queue: Queue) -> None:
+    """Bring jobs to every place but running."""
+    queue.pools.set("vault", 2)
+    for _ in range(2):
+        queue.enqueue("quick", token=None)
+        queue.enqueue("broken")
+    queue.enqueue("quick").cancel()
+    queue.enqueue("quick", token="mine")
+    Worker(handlers, queue.settings.url, namespace=queue.settings.namespace).run(burst=True)
+    queue.enqueue("quick", {"n": 1}, uses={"vault": 2}, priority=3)
+    queue.enqueue("quick", delay=3600)
+    queue.enqueue("quick").remove()
+    with pytest.raises(Exception, match="succeeded"):
+        queue.handle(1).cancel()
+
+
+@pytest.fixture
+def running(queue: Queue) -> Iterator[str]:
+    """A job that runs with its seat; its id."""
+    ended(queue)
+    go_on.clear()
+    worker = Worker(handlers, queue.settings.url, namespace=queue.settings.namespace)
+    thread = threading.Thread(target=worker.run)
+    handle = queue.enqueue("seated", priority=1)
+    thread.start()
+    wait_until(lambda: handle.state() == "running")
+    yield handle.id
+    go_on.set()
+    worker.stop()
+    thread.join(20)
+
+
+def check(queue: Queue) -> list[str]:
+    assert queue.settings.url
+    return check_namespace(queue.settings.url, queue.settings.namespace)
+
+
+def test_nothing_is_wrong_with_an_empty_namespace(queue: Queue) -> None:
+    assert check(queue) == []
+
+
+def test_r1_nothing_is_wrong_with_jobs_in_every_place(queue: Queue, running: str) -> None:
+    assert check(queue) == []
+    assert audit(queue.store, small=0).violations == []
+
+
+def test_a_look_is_quick(queue: Queue) -> None:
+    ended(queue)
+    check(queue)
+    began = time.perf_counter()
+    for _ in range(10):
+        check(queue)
+    assert (time.perf_counter() - began) / 10 < 0.05  # about 2 ms; a busy machine is given time
+
+
+Damage = Callable[[Redis, Callable[[str], str], str], object]
+#: What is done to the keys (with the id of the running job), and what verify must say.
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "a job hash is gone": (lambda r, k, _: r.delete(k("job:" + f"{1:016}")), "I1"),
+    "a job left its place": (lambda r, k, _: r.zrem(k("finished:succeeded"), f"{1:016}"), "I1 job 1"),
+    "a job is in two places": (lambda r, k, _: r.zadd(k("finished:failed"), {f"{1:016}": 5}), "I2 job 1"),
+    "an id is nowhere": (lambda r, k, _: r.incr(k("seq")), "R1 ids: 1 ids are nowhere"),
+    "an id was never given": (lambda r, k, _: r.decrby(k("seq"), 5), "R1"),
+    "another state": (lambda r, k, _: r.hset(k(f"job:{1:016}"), "state", "failed"), "I"),
+    "a wrong priority": (lambda r, k, _: r.zadd(k("ready:quick|vault=2"), {f"{7:016}": 4}), "I2 job 7"),
+    "a wrong due time": (lambda r, k, _: r.hset(k(f"job:{8:016}"), "due", 1), "I2 job 8"),
+    "a wrong end": (lambda r, k, _: r.hset(k(f"job:{2:016}"), "finished", 1), "I2 job 2"),
+    "a line nobody looks at": (lambda r, k, _: r.hdel(k("type:quick"), "lines"), "I2 ready:quick|vault=2"),
+    "a type not listed": (lambda r, k, _: r.srem(k("types"), "quick"), "I13 type quick"),
+    "a token of no job": (lambda r, k, _: r.set(k("token:other"), f"{1:016} 00"), "I13 token other"),
+    "a token forgotten": (lambda r, k, _: r.delete(k("token:mine")), "I1 job 6"),
+    "a lease without token": (lambda r, k, i: r.hdel(k(f"job:{i}"), "token"), "I4"),
+    "a session is gone": (lambda r, k, _: r.delete(k("pool:vault:sessions")), "I3"),
+    "a session of nobody": (lambda r, k, i: r.zadd(k("pool:vault:sessions"), {f"job:{i}:old:1:1|1": 9}), "I3"),
+    "a session of no program": (lambda r, k, _: r.zadd(k("pool:vault:sessions"), {"program:a:b|1": 9}), "I3"),
+    "a program without session": (lambda r, k, _: r.zadd(k("programs"), {"vault|program:a:b|1": 9}), "I3"),
+    "not a session at all": (lambda r, k, _: r.zadd(k("pool:vault:sessions"), {"x": 9}), "I3"),
+    "a counter that lies": (lambda r, k, _: r.set(k("pool:vault:in_use"), 2, px=60000), "S2 pool vault"),
+    "a pool not listed": (lambda r, k, _: r.srem(k("pools"), "vault"), "I13 pool vault"),
+    "an unknown key": (lambda r, k, _: r.set(k("rubbish"), 1), "I13 rubbish"),
+    "a key for ever": (lambda r, k, _: r.set(k("lane:a:1"), 1), "I13 lane:a:1: it has no term"),
+    "a job that would expire": (lambda r, k, _: r.expire(k(f"job:{1:016}"), 100), "I13 job:"),
+    "history of no job": (lambda r, k, _: r.rpush(k(f"job:{99:016}:history"), "x"), "I13 job:"),
+    "another kind of value": (lambda r, k, _: (r.delete(k("types")), r.set(k("types"), 1)), "I13 types"),
+    "a newer layout": (lambda r, k, _: r.hset(k("about"), "schema", 99), "I13 about: key layout 99"),
+}
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_damage_is_seen(name: str, queue: Queue, server: RealServer, running: str) -> None:
+    damage, said = DAMAGES[name]
+    with closing(server.client()) as redis:
+        damage(redis, queue.store.keys, running)
+    told = check(queue)
+    assert any(line.startswith(said) for line in told), told
+
+
+@pytest.mark.damaged
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_damage_is_seen_in_a_large_namespace(name: str, queue: Queue, server: RealServer, running: str) -> None:
+    damage, said = DAMAGES[name]
+    with closing(server.client()) as redis:
+        damage(redis, queue.store.keys, running)
+    told = [str(violation) for violation in audit(queue.store, small=0).violations]
+    assert any(line.startswith(said) for line in told), told
+
+
+def test_s2_more_held_than_there_is_after_lowering_is_no_fault(queue: Queue, running: str) -> None:
+    """S2: lowered below what is held, nobody new gets in until it fits; that is no violation."""
+    queue.pools.set("vault", 0)
+    assert check(queue) == []
+
+
+def test_a_program_session_is_in_order(queue: Queue) -> None:
+    queue.pools.set("vault", 2)
+    with queue.pools.session("vault"):
+        assert check(queue) == []
+    assert check(queue) == []
+
+
+def test_it_cries_no_wolf_while_the_queue_is_busy(queue: Queue) -> None:
+    """R1 on a live server: jobs come, run and go while it looks, in one moment and by walking."""
+    queue.pools.set("vault", 2)
+    go_on.set()
+
+    def produce() -> None:
+        pause = threading.Event()
+        with Queue(queue.settings.url, namespace=queue.settings.namespace) as mine:
+            for number in range(100):
+                types = ("quick", "seated", "broken", f"other{number % 50}")
+                mine.enqueue_many(Job(types[n % 4], token=f"t{number}-{n}") for n in range(20))
+                mine.enqueue("rare").remove()
+                pause.wait(0.01)
+
+    workers = [Worker(handlers, queue.settings.url, namespace=queue.settings.namespace, slots=4) for _ in range(2)]
+    producer = threading.Thread(target=produce)
+    threads = [producer, *(threading.Thread(target=worker.run) for worker in workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        while producer.is_alive():
+            for small in (10_000, 0):
+                assert audit(queue.store, small=small).violations == []
+    finally:
+        producer.join(60)
+        for worker in workers:
+            worker.stop()
+        for thread in threads:
+            thread.join(20)
+
+
+def test_a_moment_asks_for_all_that_it_names(queue: Queue) -> None:
+    ended(queue)
+    moment = read_moment(queue.store, set())
+    assert not moment.named() - moment.asked
+    there = {name for name in names_of(queue.store) if name.startswith(("job:", "ready:")) and name.count(":") == 1}
+    assert there <= moment.asked
+    assert broken(moment) == []
