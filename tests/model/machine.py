@@ -85,6 +85,7 @@ class Machine(RuleBasedStateMachine):
     """The rules. `real` is set by the test that runs it; `verify`, if set, is asked after each step too."""
 
     real: ClassVar[Real]
+    many: ClassVar[int] = 30
     verify: Callable[[], list[str]] | None = None
 
     def __init__(self) -> None:
@@ -105,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         present=st.sampled_from([["w1", "w2", "w3"], ["w1", "w2", "w3", "w4"], ["w2", "w3"], ["w1", "w4"]]),
     )
     def begin(self, seq: int, vault: int, gpu: int, present: list[str]) -> None:
-        self.model = Model(START, seq)
+        self.model = Model(START, seq, self.many)
         self.real.found(seq)
         self.set_pool("vault", vault, None)
         self.set_pool("gpu", gpu, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model.real import assemble
+from model.real import assemble, many_types
 from seatline.shared import scripts
 
 __all__ = ["MUTANTS", "Mutant", "broken_scripts"]
@@ -23,19 +23,20 @@ class Mutant:
     old: str
     new: str
     breaks: str
+    many: int = 30
 
 
 MUTANTS = [
     Mutant(
         "stays-in-line",
         "_reserve",
-        "if #line > 0 then redis.call('ZREM', line.key, unpack(line)) end",
+        "if #source > 0 then redis.call('ZREM', source.key, unpack(source)) end",
         "",
         "a job that runs is handed to the next worker too",
     ),
     Mutant(
         "seats-not-freed",
-        "turn",
+        "_settle",
         "if job[3] then free_seats(job[3], 'job:' .. id .. ':' .. job[2]) end",
         "",
         "each job with seats takes its seats with it",
@@ -49,7 +50,7 @@ MUTANTS = [
     ),
     Mutant(
         "token-ignored",
-        "turn",
+        "_settle",
         "job[2] == ARGV[at + 1]",
         "job[2]",
         "a worker thought dead settles what another one runs now",
@@ -99,14 +100,14 @@ MUTANTS = [
     Mutant(
         "least-urgent-first",
         "_reserve",
-        "line.priority < best.priority",
-        "line.priority > best.priority",
+        "source.priority < best.priority",
+        "source.priority > best.priority",
         "priority means its opposite across lines",
     ),
     Mutant(
         "no-order-across-lines",
         "_reserve",
-        "line.heads[line.at] < best.heads[best.at]",
+        "source.id < best.id",
         "false",
         "jobs of one priority are not taken in the order in which they came",
     ),
@@ -119,7 +120,7 @@ MUTANTS = [
     ),
     Mutant(
         "hand-back-counted",
-        "turn",
+        "_settle",
         "'attempt', (place[4] or 1) - 1)",
         "'attempt', place[4] or 1)",
         "a job that was only handed back has used up an attempt",
@@ -182,7 +183,7 @@ MUTANTS = [
     ),
     Mutant(
         "abandoned-fails",
-        "turn",
+        "_settle",
         "if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end",
         "if outcome == 'abandoned' then outcome = 'failed' end",
         "a drained worker's jobs count as failed",
@@ -190,8 +191,8 @@ MUTANTS = [
     Mutant(
         "paused-type-runs",
         "_reserve",
-        "if not v[1] then",
-        "if true then",
+        "if not v[1] then\n      local if_lost",
+        "if true then\n      local if_lost",
         "a paused type runs",
     ),
     Mutant(
@@ -236,6 +237,46 @@ MUTANTS = [
         "",
         "whoever waits for a result waits in vain",
     ),
+    Mutant(
+        "index-and-line",
+        "_reserve",
+        "  redis.call('ZREM', group.key, group.id)\n",
+        "",
+        "a worker of many types leaves in line what it runs",
+        many=2,
+    ),
+    Mutant(
+        "index-ends-early",
+        "_reserve",
+        "  index_head(group.type, group.uses, group.types[group.type][5], group.spec)\n",
+        "",
+        "a worker of many types sees one job of each line",
+        many=2,
+    ),
+    Mutant(
+        "index-believed",
+        "_reserve",
+        "head[1] == id and head[2] == best[2]",
+        "head[1]",
+        "a worker of many types runs again what another one has run",
+        many=2,
+    ),
+    Mutant(
+        "index-not-told",
+        "_lines",
+        "  index_head(type, uses, indexed, spec)\n  ring",
+        "  ring",
+        "a job that comes back is not seen by workers of many types",
+        many=2,
+    ),
+    Mutant(
+        "index-paused",
+        "_reserve",
+        "if not v[1] and head[1] == id",
+        "if head[1] == id",
+        "a paused type runs, on workers of many types",
+        many=2,
+    ),
 ]
 
 
@@ -248,7 +289,10 @@ def broken_scripts(mutant: Mutant) -> dict[str, str]:
     """
     found: list[int] = []
 
+    few = many_types(mutant.many)
+
     def change(file: str, source: str) -> str:
+        source = few(file, source)
         if file != mutant.file:
             return source
         found.append(source.count(mutant.old))

@@ -21,7 +21,7 @@ from seatline.shared.calls.base import Call, text
 from seatline.shared.keys import SCHEMA, Keys
 from seatline.shared.store.lane import digest
 
-__all__ = ["START", "Real", "assemble", "clocked"]
+__all__ = ["START", "Real", "assemble", "clocked", "many_types"]
 
 START = 4_000_000_000_000  # in the year 2096
 
@@ -72,6 +72,18 @@ def assemble(name: str, change: Callable[[str, str], str] | None = None) -> str:
     changed = (lambda file: change(file, source(file))) if change else source
     with mock.patch.object(scripts, "_source", changed):
         return scripts.script.__wrapped__(name).text
+
+
+def many_types(count: int) -> Callable[[str, str], str]:
+    """Return a change: workers of more than ``count`` types are those that read the index of heads."""
+
+    def change(file: str, source: str) -> str:
+        if file != "offer":
+            return source
+        assert source.count("local MANY = 30\n") == 1
+        return source.replace("local MANY = 30\n", f"local MANY = {count}\n")
+
+    return change
 
 
 def clocked(script: str) -> str:
