@@ -127,6 +127,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a program without session": (lambda r, k, _: r.zadd(k("programs"), {"vault|program:a:b|1": 9}), "I3"),
     "not a session at all": (lambda r, k, _: r.zadd(k("pool:vault:sessions"), {"x": 9}), "I3"),
     "a counter that lies": (lambda r, k, _: r.set(k("pool:vault:in_use"), 2, px=60000), "S2 pool vault"),
+    "more held than there is": (lambda r, k, _: r.hset(k("pool:vault"), "capacity", 0), "S2 pool vault: more"),
     "a pool not listed": (lambda r, k, _: r.srem(k("pools"), "vault"), "I13 pool vault"),
     "an unknown key": (lambda r, k, _: r.set(k("rubbish"), 1), "I13 rubbish"),
     "a key for ever": (lambda r, k, _: r.set(k("lane:a:1"), 1), "I13 lane:a:1: it has no term"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from seatline.console.invariants import Violation, broken, conservation
 from seatline.console.moment import PLACES, Moment, names_of, read_moment
 from seatline.console.walk import walk
+from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
 __all__ = ["Audit", "audit"]
@@ -47,10 +48,24 @@ def audit(store: Store, small: int = SMALL) -> Audit:
 
 def _judge(store: Store, moment: Moment) -> list[Violation]:
     found = broken(moment)
+    for pool in moment.overbooked():
+        if _never_changed(store, pool):
+            found.append(
+                Violation("S2", f"pool {pool}", "more seats are held than there are, and there were never more.")
+            )
     if not moment.all_lines():  # so many jobs come that no moment was whole; to count them is quick
         names = {name for name in moment.asked if name.startswith("ready:")}
         found += conservation(read_moment(store, names, frozenset(PLACES)))
     return found
+
+
+def _never_changed(store: Store, pool: str) -> bool:
+    """Whether the events still show the pool being made, and nothing done to it since: then it was never larger."""
+    entries: Command = ("XRANGE", store.keys("events"), "-", "+")
+    done = [
+        text(fields[1]) for _, fields in store.read(Read([entries], lambda replies: replies[0])) if fields[0] == b"pool"
+    ]
+    return done.count(pool) == 1
 
 
 def _look(store: Store, names: Collection[str], *, large: bool) -> Moment:

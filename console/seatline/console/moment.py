@@ -79,6 +79,13 @@ class Moment:
             names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
         return names
 
+    def overbooked(self) -> Iterator[str]:
+        """Iterate over the pools of which more seats are held than there are: they were lowered, or a grant was wrong."""
+        for pool, members in self.sessions.items():
+            held = sum(int(seats) for seats in (member.rpartition("|")[2] for member in members) if seats.isdigit())
+            if held > int(self.pools.get(pool, {}).get("capacity", "0")):
+                yield pool
+
     def all_lines(self) -> bool:
         """Whether every line that there was has been asked for; a new type may have come while it was read."""
         return all(name in self.asked for name in self.named() if name.startswith("ready:"))
