@@ -95,6 +95,10 @@ class Scene:
         """Let the namespace look as if an earlier run of the server had been the last to be met."""
         self._before.read(Read([("HSET", self._before.keys.about, "run", "0" * 40)], list))
 
+    def lose(self, key: str) -> None:
+        """Let a key be gone, as if it had expired."""
+        self._before.read(Read([("DEL", self._before.keys(key))], list))
+
     def suspects(self, count: int) -> list[Suspect]:
         """Return what a renewing worker sees as expired, once there is as much of it."""
         call = renewed("w2", [])
@@ -227,6 +231,15 @@ def _turn_back(scene: Scene) -> Call[Any]:
 def _turn_no_offer(scene: Scene) -> Call[Any]:
     scene.submit(Job("free"))
     return turned("w1", 1, [])
+
+
+def _turn_offer_lost(scene: Scene) -> Call[Any]:
+    """The offer has expired: nothing is settled, nothing is lost, the job still runs."""
+    scene.offer()
+    scene.submit(Job("free"), Job("free"))
+    (taken,) = scene.reserve(1)
+    scene.lose(f"offer:{OFFER}")
+    return turned("w1", 1, [Report(taken.id, taken.token, "succeeded")], bell="bell1")
 
 
 def _turn_promotes(scene: Scene) -> Call[Any]:
@@ -425,6 +438,7 @@ CASES = [
     Case("turn-claim", _turn_claim),
     Case("turn-back", _turn_back),
     Case("turn-no_offer", _turn_no_offer),
+    Case("turn-offer_lost", _turn_offer_lost),
     Case("turn-promotes", _turn_promotes),
     Case("renew", _renew),
     Case("reap", _reap, repeats=["alive"] * 4),

@@ -150,8 +150,8 @@ class TestOneFault:
         redis: Redis,
         twin: Callable[[Case], Any],
     ) -> None:
-        """The measure can fail: made twice under two numbers, nearly every numbered verb leaves another namespace."""
-        harmless = set()
+        """The measure can fail: made twice under two numbers, these leave another namespace."""
+        shown = set()
         for case in CASES:
             if case.script in NUMBERED:
                 _, there = twin(case)
@@ -160,13 +160,12 @@ class TestOneFault:
                 outcome(scene, call)
                 outcome(scene, call)
                 found = normal(redis, scene.namespace)
-                lanes = {key for key in there if key.startswith("lane:caller")}
-                if all(found.get(key) == there.get(key) for key in found.keys() | there.keys() if key not in lanes):
-                    harmless.add(case.name)
-        assert harmless <= {
-            "submit-closed", "submit-token", "turn-no_offer", "turn-back", "turn-alarm", "turn-claim", "cancel-missing",
-            "cancel", "cancel-scheduled", "remove", "remove-ended", "resubmit", "resubmit-refused", "pool_remove-busy",
-            "pool_remove", "session_open", "session_open-waits", "session_renew", "session_close", "turn", "turn-promotes",
+                kept = {key for key in found.keys() | there.keys() if not key.startswith("lane:caller")}
+                if any(found.get(key) != there.get(key) for key in kept):
+                    shown.add(case.name)
+        assert shown >= {
+            "submit", "submit-rings", "submit-later", "move", "move-scheduled", "gate", "gate-lifted", "cancel-running",
+            "pool_external",
         }  # fmt: skip
 
 
