@@ -6,7 +6,7 @@ help shows these options, the others keep theirs short.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -65,6 +65,22 @@ class Group(Command, click.Group):
 
     command_class = Command
     group_class = type
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a slip is told with the nearest name."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no command {args[0]!r}{_near(args[0], names)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a slip
+
+    found = get_close_matches(word, known, 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def output_option(function: Callable[..., T]) -> Callable[..., T]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
@@ -66,25 +66,11 @@ class _Seatline(Group):
             raise click.UsageError(f"this installation has no {cmd_name!r}.", ctx) from None
         return found
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self._where and not args[0].startswith("-"):
-            raise click.UsageError(f"there is no command {args[0]!r}{_near(args[0], self._where)}", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 width = max(map(len, self._where))
                 formatter.write_dl([(f"{name:<{width}}", line) for name, (_, line) in commands.items()])
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only after a slip
-
-    found = get_close_matches(word, known, 1)
-    return f"; did you mean {found[0]!r}" if found else ""
 
 
 @click.group(

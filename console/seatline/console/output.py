@@ -23,6 +23,8 @@ __all__ = ["Column", "clean", "local", "plain_data", "print_json", "show", "span
 T = TypeVar("T")
 
 LAST_CONTROL = 31
+LEAST_CUT = 12
+GAP = "  "
 
 _COLOURS = {
     "running": "cyan", "succeeded": "green", "failed": "red", "interrupted": "red", "lost": "red", "cancelled": "dim",
@@ -82,7 +84,7 @@ def _piped(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> Non
             cell.rjust(width) if column.right else cell.ljust(width)
             for cell, width, column in zip(line, widths, columns, strict=True)
         ]
-        click.echo("  ".join(cells).rstrip())
+        click.echo(GAP.join(cells).rstrip())
 
 
 def _terminal(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> None:
@@ -90,19 +92,23 @@ def _terminal(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> 
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        least = max(len(column.heading), *(len(row[index]) for row in rows))
+    widths = [max(len(line[i]) for line in ([c.heading for c in columns], *rows)) for i in range(len(columns))]
+    kept = sum(w for w, column in zip(widths, columns, strict=True) if not column.cuts) + len(GAP) * (len(columns) - 1)
+    left = max(LEAST_CUT, Console().width - kept)
+    widths = [min(w, left) if column.cuts else w for w, column in zip(widths, columns, strict=True)]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(GAP), 0, 0))
+    for width, column in zip(widths, columns, strict=True):
         table.add_column(
             column.heading,
             justify="right" if column.right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=len(column.heading) if column.cuts else least,
+            width=width,
         )
     for row in rows:
         table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    Console(highlight=False).print(table)
+    # On a very narrow terminal rather too wide, and wrapped there, than without its ids.
+    Console(highlight=False, width=max(Console().width, sum(widths) + len(GAP) * len(widths))).print(table)
 
 
 def clean(value: str) -> str:

@@ -61,8 +61,9 @@ def worker(
         grace=grace,
     ).run(burst=burst)
     if summary.handed_back or summary.interrupted:
+        back = summary.handed_back + summary.interrupted
         click.echo(
-            f"seatline: {summary.handed_back + summary.interrupted} jobs did not end here: {summary.handed_back} handed back, "
+            f"seatline: {back} job{'s' if back > 1 else ''} did not end here: {summary.handed_back} handed back, "
             f"{summary.interrupted} interrupted (`seatline jobs list --state interrupted`).",
             err=True,
         )
