@@ -270,6 +270,13 @@ class Machine(RuleBasedStateMachine):
     def take(self, name: str) -> None:
         self.turn(name, [])
 
+    @rule(name=worker_names, outcome=outcomes)
+    def report_twice(self, name: str, outcome: str) -> None:
+        """What no worker of ours does: the same lease in two reports of a turn. The second is stale."""
+        fake = self.fleet[name]
+        fake.past += fake.held[:1]
+        self.turn(name, [outcome], stale=True, want=0)
+
     @rule(names=st.permutations([name for name, _, _ in FLEET]), outcome=outcomes)
     def all_work(self, names: list[str], outcome: str) -> None:
         for name in names:

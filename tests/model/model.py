@@ -398,7 +398,8 @@ class Model:
         """Settle, then reserve. The answer: a state a report, (id, attempt) a job."""
         if offer not in self.offers:
             return "no-offer", None
-        mine = [self.holds(report.id, report.token) for report in reports]
+        ids = [report.id for report in reports]
+        mine = [self.holds(r.id, r.token) and r.id not in ids[:i] for i, r in enumerate(reports)]  # once a turn
         if listed:
             self.idle.get(offer, set()).discard(worker)
         states = [self._settle(report) if held else "stale" for report, held in zip(reports, mine, strict=True)]

@@ -238,6 +238,13 @@ MUTANTS = [
         "whoever waits for a result waits in vain",
     ),
     Mutant(
+        "reported-twice",
+        "_settle",
+        " and not seen[id]",
+        "",
+        "two reports of one lease put its job into two places",
+    ),
+    Mutant(
         "index-and-line",
         "_reserve",
         "  redis.call('ZREM', group.key, group.id)\n",
