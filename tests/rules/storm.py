@@ -25,8 +25,18 @@ from seatline.shared.store.lane import client_id
 
 __all__ = ["Storm"]
 
-TYPES: Final[dict[str, dict[str, int]]] = {"a": {"p": 1}, "b": {"p": 2}, "c": {"q": 1}, "d": {"p": 1, "q": 1}, "n": {}}
+TYPES: Final[dict[str, dict[str, int]]] = {
+    "a": {"p": 1},
+    "b": {"p": 2},
+    "c": {"q": 1},
+    "d": {"p": 1, "q": 1},
+    "e": {"p": 1},
+    "n": {},
+    "o": {},
+}
 OWN_USES: Final[list[dict[str, int]]] = [{}, {"p": 2}, {"q": 1}, {"p": 1, "q": 2}, {"missing": 1}]
+#: Further types, of which there are no jobs: whoever supports them all is served from an index of heads.
+MANY: Final[dict[str, dict[str, int]]] = {f"m{number}": {} for number in range(40)}
 RINGS_MOST: Final = 100
 
 
@@ -69,9 +79,9 @@ class Claim:
 class Storm:
     """One run of a seed; ``steps`` raises AssertionError with all that happened so far."""
 
-    def __init__(self, url: str, namespace: str, queue: Queue, redis: Redis, seed: int) -> None:
+    def __init__(self, url: str, namespace: str, queue: Queue, redis: Redis, seed: int, *, wide: bool = False) -> None:
         self._url, self._namespace, self._queue, self._redis = url, namespace, queue, redis
-        self._random = random.Random(seed)
+        self._random, self._wide = random.Random(seed), wide
         self._told: list[str] = [f"seed {seed}"]
         self._workers = [self._hire() for _ in range(4)]
         self._programs: list[FakeProgram] = []
@@ -210,10 +220,14 @@ class Storm:
 
     def _hire(self) -> FakeWorker:
         types = {name: TYPES[name] for name in self._random.sample(list(TYPES), self._random.randint(1, 3))}
+        if self._wide and self._random.random() < 0.5:
+            types.update({**MANY, **(TYPES if self._random.random() < 0.5 else {})})
         worker = FakeWorker(
             self._url, self._namespace, types, slots=self._random.randint(1, 2), lease=600, block=600, if_lost="rerun"
         )
-        self._tell(f"worker {worker.id[:4]} {sorted(types)} slots {worker.slots}")
+        self._tell(
+            f"worker {worker.id[:4]} {sorted(types.keys() - MANY.keys())} of {len(types)} types, slots {worker.slots}"
+        )
         self._turn(worker)
         return worker
 

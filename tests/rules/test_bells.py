@@ -114,13 +114,14 @@ class TestPassedOn:
         assert other.rung()
         assert other.turn() == [left.id]
 
-    def test_every_line_is_passed_on(self, queue: Queue, idle: Fakes) -> None:
-        """DESIGN 5.6: of each kind of work that a turn leaves, one worker is rung."""
+    @pytest.mark.parametrize("more", [0, 40])
+    def test_every_line_is_passed_on(self, queue: Queue, idle: Fakes, more: int) -> None:
+        """DESIGN 5.6: of each kind of work that a turn leaves, one worker is rung; also by who is served from an index."""
         specialists = [idle("b"), idle("c"), idle("d")]
-        generalist = idle("a", "b", "c", slots=2)
+        generalist = idle("a", "b", "c", *(f"m{number}" for number in range(more)), slots=2)
         queue.enqueue_many([Job("b"), Job("c")])
         assert (generalist.rung(), rung(*specialists)) == (True, 0)
-        queue.enqueue_many(Job("a", priority=1) for _ in range(2))
+        queue.enqueue_many(Job("a", priority=1) for _ in range(3))
         assert len(generalist.turn()) == 2
         assert [worker.rung() for worker in specialists] == [True, True, False]
 
@@ -304,12 +305,13 @@ class TestAlarm:
 
 
 class TestWhateverHappens:
-    @pytest.mark.parametrize("seed", range(30))
+    @pytest.mark.parametrize("wide", [False, True])
+    @pytest.mark.parametrize("seed", range(20))
     def test_no_ring_is_lost_and_no_claim_overtaken(
-        self, server: RealServer, namespace: str, queue: Queue, redis: Redis, seed: int
+        self, server: RealServer, namespace: str, queue: Queue, redis: Redis, seed: int, wide: bool
     ) -> None:
         """DESIGN 5.2, 5.6, S2, S6, C3: a random run of everything that touches seats; see ``storm.py``."""
-        storm = Storm(server.url, namespace, queue, redis, seed)
+        storm = Storm(server.url, namespace, queue, redis, seed, wide=wide)
         try:
             storm.steps(60)
         finally:

@@ -496,12 +496,14 @@ class TestNoStarvation:
         small = fake(small={"vault": 1}, slots=2)
         held = [add(queue, "small", 90), add(queue, "small", 90)]
         assert small.turn() == held
-        many = idle(types)
+        names = list(types)
+        many = [idle({name: types[name] for name in half}) for half in (names[:20], names[20:])]
         for type_ in types:
             add(queue, type_, 5)
-        assert many.turn() == []
+        assert [worker.turn() for worker in many] == [[], []]
         assert len(waiters(queue, "vault")) == 40
-        many.leave()
+        for worker in many:
+            worker.leave()
         last = idle(last={"vault": 2})
         urgent = add(queue, "last", 9)
         assert last.turn() == []

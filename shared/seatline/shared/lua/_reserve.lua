@@ -11,6 +11,9 @@ local function step_line(line)
   line.id, line.priority = line.heads[line.at], tonumber(line.heads[line.at + 1])
 end
 
+-- Pass over the head of a line: the others of that line have no better claim.
+local function pass_line(line) line.priority = nil end
+
 -- The lines of these types that may give jobs now.
 local function open_lines(types, want)
   local lines, bite = {}, math.ceil(want / #types) + 1  -- one more tells what is left for others
@@ -18,7 +21,7 @@ local function open_lines(types, want)
     local key = line_key(type, uses)
     local heads = redis.call('ZRANGE', key, 0, bite - 1, 'WITHSCORES')
     if heads[1] then
-      lines[#lines + 1] = {step = step_line, key = key, type = type, spec = spec, if_lost = if_lost, bite = bite,
+      lines[#lines + 1] = {step = step_line, pass = pass_line, key = key, type = type, spec = spec, if_lost = if_lost, bite = bite,
         heads = heads, at = 1, gone = 0, id = heads[1], priority = tonumber(heads[2])}
     end
   end
@@ -34,11 +37,12 @@ local function open_lines(types, want)
   return lines
 end
 
--- Look at the best entry of an index until one is true; what is not is put right. At most 200 a call.
+-- Look at the best entry of an index, behind those passed over, until one is true; what is not is put right. At most 200
+-- a call.
 local function look_up(group)
   group.id, group.priority = nil, nil
   for _ = 1, 200 do
-    local best = redis.call('ZRANGE', group.index, 0, 0, 'WITHSCORES')
+    local best = redis.call('ZRANGE', group.index, group.passed, group.passed, 'WITHSCORES')
     if not best[1] then return end
     local id, type, uses = string.match(best[1], '^(%d+) (%S+) ?(.*)$')
     if uses == '' then uses = nil end
@@ -65,10 +69,17 @@ local function step_index(group)
   look_up(group)
 end
 
+-- Pass over an entry of an index: the heads of other lines may have somebody idle, to ring or to claim for. So many of
+-- them, no more: those behind wait until it is less crowded, or for a look.
+local function pass_index(group)
+  group.passed = group.passed + 1
+  if group.passed < 64 then look_up(group) else group.id, group.priority = nil, nil end
+end
+
 local function open_index(offer)
   local groups = {}
   for _, spec in ipairs(redis.call('SMEMBERS', ns .. 'heads:' .. offer)) do
-    local group = {step = step_index, index = ns .. 'heads:' .. offer .. '|' .. spec, spec = spec, types = {}}
+    local group = {step = step_index, pass = pass_index, passed = 0, index = ns .. 'heads:' .. offer .. '|' .. spec, spec = spec, types = {}}
     look_up(group)
     if group.id then groups[#groups + 1] = group end
   end
@@ -122,7 +133,7 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
       or take_seats(best.spec, best.priority, id, 'job:' .. id .. ':' .. token, deadline, best.type, full))
     if full then
       if free then ring(best.type, 1) end
-      best.priority = nil
+      best:pass()
     elseif free then
       jobs[#jobs + 1] = hand_over(id, best, worker, token)
       taken[#taken + 1] = id
@@ -130,14 +141,12 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
       if best.bite then best[#best + 1] = id end
       best:step()
     else
-      best.priority = nil
+      best:pass()
     end
   end
   for _, source in ipairs(sources) do
     if #source > 0 then redis.call('ZREM', source.key, unpack(source)) end
-    if was_idle and #jobs >= want and source.spec ~= 'none' and source.type and not has_idle(source.type) then
-      claims_lapse(source.type)
-    end
+    if was_idle and #jobs >= want and (source.index or not has_idle(source.type)) then claims_lapse(source.spec) end
   end
   if #leases > 0 then redis.call('ZADD', ns .. 'running', unpack(leases)) end
   return jobs, taken

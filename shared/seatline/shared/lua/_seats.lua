@@ -168,12 +168,14 @@ local function free_seats(spec, owner)
   end
 end
 
--- Claims of this type have lapsed: those behind them are rung in the end.
-local function claims_lapse(type)
+-- Claims to these seats have lapsed: those behind them are rung in the end.
+local function claims_lapse(spec)
+  for _, seat in ipairs(seats_of(spec)) do pool_of(seat[1]).look = true end
+end
+
+local function type_lapses(type)
   local known = redis.call('HMGET', ns .. 'type:' .. type, 'uses', 'lines')
-  for spec in string.gmatch((known[1] or '') .. ' ' .. (known[2] or ''), '%S+') do
-    for _, seat in ipairs(seats_of(spec)) do pool_of(seat[1]).look = true end
-  end
+  for spec in string.gmatch((known[1] or '') .. ' ' .. (known[2] or ''), '%S+') do claims_lapse(spec) end
 end
 
 -- An administrator changed what may start: claims may have lapsed, or be possible again, in any pool.

@@ -32,7 +32,7 @@ if by ~= '' then
   if own then redis.call('SET', ns .. 'paused', now .. ' ' .. by) else redis.call('HSET', key, gate, now .. ' ' .. by) end
   if gate == 'paused' then
     -- What it holds back claims no seats.
-    if type == '' then look_everywhere() else claims_lapse(type) end
+    if type == '' then look_everywhere() else type_lapses(type) end
     seats_done()
   end
 else

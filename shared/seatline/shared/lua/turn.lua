@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _promote _reserve
+-- Needs    _base _lane _bells _lines _seats _finish _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -33,19 +33,8 @@ local lane, number, digest = KEYS[2], ARGV[1], ARGV[2]
 local worker, offer, lease, want = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local bell, block, listed = ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1'
 local keep_ms, keep, count = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local FIRST, HEAD = 13, 6
+local FIRST = 13
 local token = string.sub(lane, #ns + 6) .. ':' .. number
-local running, deadline = ns .. 'running', now + lease
-
--- How long until the next due job, or -1 if this worker does not hold the alarm for it.
-local function alarm(may_take)
-  local next = redis.call('ZRANGE', ns .. 'scheduled', 0, 0, 'WITHSCORES')
-  if not next[1] or tonumber(next[2]) >= now + block then return -1 end
-  local holder = redis.call('GET', ns .. 'alarm')
-  if holder ~= worker and (holder or not may_take) then return -1 end
-  if may_take then redis.call('SET', ns .. 'alarm', worker, 'PX', block + 1000) end
-  return math.max(0, tonumber(next[2]) - now)
-end
 
 -- A repeat: the states that were told, and the jobs that are still this request's.
 local offered = redis.call('MGET', lane, ns .. 'offer:' .. offer, ns .. 'paused')
@@ -61,57 +50,23 @@ if known then
       jobs[#jobs + 1] = {id, job[3], redis.call('HGETALL', ns .. 'job:' .. id)}
     end
   end
-  return {'ok', now, alarm(false), states, jobs, token}
-end
-
--- Look: the offer, and whose leases the reports speak of.
-if not offered[2] then
-  redis.call('ZREM', running, '')
-  return lane_keep(lane, number, digest, {'no-offer'})
-end
-local reports, out, seen, at = {}, {''}, {}, FIRST
-for i = 1, count do
-  local id = ARGV[at]
-  local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost')
-  if job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id] then
-    seen[id] = true
-    reports[i] = {id, job, at}
-    out[#out + 1] = id
-  end
-  at = at + HEAD + tonumber(ARGV[at + 5])
+  return {'ok', now, alarm(worker, block, false), states, jobs, token}
 end
 
 -- Settle: ZREM is the first write, so that a full server lets the rest through (it drains).
-redis.call('ZREM', running, unpack(out))
+local reports, out = {}, {''}
+if offered[2] then reports = read_reports(FIRST, count) end
+for _, report in ipairs(reports) do
+  if report.job then out[#out + 1] = report.id end
+end
+redis.call('ZREM', ns .. 'running', unpack(out))
+if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
 if listed then redis.call('ZREM', ns .. 'idle:' .. offer, worker) end
-local states, touched = {}, {}
-for i = 1, count do
-  local report = reports[i]
-  if not report then
-    states[i] = 'stale'
-  else
-    local id, job, at = report[1], report[2], report[3]
-    local outcome, fields = ARGV[at + 2], tonumber(ARGV[at + 5])
-    local more = {unpack(ARGV, at + HEAD, at + HEAD - 1 + fields)}
-    if job[3] then free_seats(job[3], 'job:' .. id .. ':' .. job[2]) end
-    if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end
-    local back, place = outcome == 'returned' or outcome == 'abandoned', nil
-    if back then place = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority', 'attempt', 'cancel') end
-    if back and place[5] then back, outcome = false, 'cancelled' end
-    if back and not (place[1] and place[3]) then back, outcome = false, 'interrupted' end  -- a damaged record
-    if back then
-      states[i] = 'ready'
-      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', (place[4] or 1) - 1)
-      line_up(id, place[1], place[2], place[3])
-    else
-      states[i], touched[outcome] = outcome, true
-      if ARGV[at + 4] ~= '' then
-        redis.call('SET', ns .. 'job:' .. id .. ':result', ARGV[at + 4], 'PX', ARGV[at + 3])
-        more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + ARGV[at + 3])
-      end
-      finish(id, outcome, job[4], more)
-    end
-  end
+local states, told, touched = {}, {}, {}
+for i, report in ipairs(reports) do
+  local state, ended = settle(report)
+  states[i], told[i] = state, report.id .. ':' .. state
+  if ended then touched[state] = true end
 end
 finish_done()
 -- Promotion is common work: a busy worker does it now and then, all others at once.
@@ -119,31 +74,23 @@ if listed or bell == '' or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken = {}, {}
-if not halted and (want > 0 or listed) then jobs, taken = reserve(offer, offered[2], want, worker, token, deadline, listed) end
+if not halted and (want > 0 or listed) then
+  jobs, taken = reserve(offer, offered[2], want, worker, token, now + lease, listed)
+end
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
 end
 
--- Wait: too little was found. Of all who wait, one holds the alarm for the next due moment.
+-- Wait: too little was found.
 local due = -1
 if bell ~= '' and #jobs < want then
-  redis.call('ZADD', ns .. 'idle:' .. offer, want - #jobs, worker)
-  if redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000) == 2 then
-    redis.call('PEXPIRE', ns .. 'worker:' .. worker, lease)  -- its presence may have expired; a renewal tells
-  end
-  due = alarm(true)
-elseif listed and redis.call('GET', ns .. 'alarm') == worker then
-  redis.call('DEL', ns .. 'alarm')
-  ring_anyone()
+  due = rest(worker, offer, want - #jobs, bell, block, lease)
+elseif listed then
+  pass_alarm(worker)
 end
 seats_done()
 if count > 0 or #taken > 0 then
-  local told, at = {}, FIRST
-  for i = 1, count do
-    told[i] = ARGV[at] .. ':' .. states[i]
-    at = at + HEAD + tonumber(ARGV[at + 5])
-  end
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled', table.concat(told, ' '),
     'reserved', table.concat(taken, ' '))
 end
