@@ -28,7 +28,7 @@ from typing import Final, TypeVar
 from seatline.shared.calls import workers as verbs
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.workers import REPORTS_MOST, Kept, Report, Taken
-from seatline.shared.errors import LoginRefused, OutcomeUnknown, ServerError, ServerRefused
+from seatline.shared.errors import LoginRefused, OutcomeUnknown, SeatlineError, ServerError, ServerRefused
 from seatline.shared.store import Patience, Store
 from seatline.worker.context import Hold
 from seatline.worker.handlers import Handlers
@@ -161,8 +161,11 @@ class Turns:
             self._lock.release()
 
     def leave(self) -> None:
-        """Say goodbye."""
-        self._store.run(verbs.leave(self._worker, self.digest, self.bell()), wire=self._wire)
+        """Say goodbye; unsaid, its presence runs out by itself."""
+        try:
+            self._store.run(verbs.leave(self._worker, self.digest, self.bell()), wire=self._wire)
+        except SeatlineError as error:
+            log.warning("the server did not hear the goodbye: %s", error)
 
     def _exchange(self) -> list[Taken]:
         while True:

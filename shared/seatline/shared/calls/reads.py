@@ -249,9 +249,8 @@ def worker_records(keys: Keys, ids: Sequence[str], offers: Sequence[str]) -> Rea
     commands += [("GET", keys(f"offer:{digest}")) for digest in offers]
 
     def parse(replies: Sequence[Any]) -> list[WorkerRecord]:
-        types = {
-            digest: tuple(text(reply or b"").lstrip("* ").split()) for digest, reply in zip(offers, replies[len(ids) :], strict=True)
-        }
+        lists = zip(offers, replies[len(ids) :], strict=True)
+        types = {digest: tuple(text(reply or b"").lstrip("* ").split()) for digest, reply in lists}
         records: list[WorkerRecord] = []
         for worker, flat in zip(ids, replies, strict=False):
             fields = _texts(flat)

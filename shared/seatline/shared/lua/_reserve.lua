@@ -117,7 +117,7 @@ end
 -- Up to `want` jobs of what is offered; returns them and their ids. What is left of each source rings the next worker
 -- if it could start, and claims its seats if not. `was_idle`: the worker's claims counted, and lapse if it is busy now.
 local function reserve(offer, offered, want, worker, token, deadline, was_idle)
-  local types, sources, jobs, taken, leases = {}, nil, {}, {}, {}
+  local types, sources, others, jobs, taken, leases = {}, nil, nil, {}, {}, {}
   if string.sub(offered, 1, 1) == '*' then
     sources = open_index(offer)
   else
@@ -128,7 +128,8 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
     local best = best_of(sources)
     if not best then break end
     local id, full = best.id, #jobs >= want
-    if full and not anyone_idle() then break end
+    if full and others == nil then others = anyone_idle() end
+    if full and not others then break end
     local free = not (full and not has_idle(best.type)) and (best.spec == 'none'
       or take_seats(best.spec, best.priority, id, 'job:' .. id .. ':' .. token, deadline, best.type, full))
     if full then

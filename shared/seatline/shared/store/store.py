@@ -127,9 +127,11 @@ class Store:
         """
         link, lane = wire or self._link()
         if not call.numbered:
-            return self._answer(
-                call, self._send(link, lambda: link.run(call.script, [self.keys.about], call.words), patience)[0]
+            # It may be sent again for ever: that it perhaps happened needs no word.
+            known = self._send(
+                link, lambda: link.run(call.script, [self.keys.about], call.words), patience, doubt=False
             )
+            return self._answer(call, known[0])
         request, number = digest(call.script, call.words), lane.step()
 
         def send() -> list[Any]:
@@ -154,16 +156,22 @@ class Store:
             except exceptions.ResponseError as error:
                 raise explain(error, link.url) from None
 
-        return read.parse(self._send(link, send, patience, meet=False)[0])
+        return read.parse(self._send(link, send, patience, meet=False, doubt=False)[0])
 
     def meet(self, patience: Patience | None = None) -> str:
         """Make the first contact; returns the namespace's creation id."""
         link, _ = self._link()
-        self._send(link, list, patience)
+        self._send(link, list, patience, doubt=False)
         return link.creation or ""
 
     def _send(
-        self, link: Link, send: Callable[[], list[Any]], patience: Patience | None, *, meet: bool = True
+        self,
+        link: Link,
+        send: Callable[[], list[Any]],
+        patience: Patience | None,
+        *,
+        meet: bool = True,
+        doubt: bool = True,
     ) -> tuple[list[Any], bool]:
         """Send until there is an answer; returns it and whether an earlier copy may have been executed."""
         patience = patience or Patience(self.settings.deadline)
@@ -185,7 +193,7 @@ class Store:
             pause = min(2.0, 0.02 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
             out_of_time = end is not None and time.monotonic() + pause > end
             if out_of_time or patience.enough():
-                raise self._gave_up(reason, perhaps=perhaps and meet) from None
+                raise self._gave_up(reason, perhaps=perhaps and doubt) from None
             if tries == WORTH_A_WORD:
                 patience.waits(str(reason))
             time.sleep(pause)
