@@ -2,7 +2,7 @@
 
 Commands are listed here by name and one line of help, and imported when they are called: ``seatline --help`` imports
 neither the client library nor the commands. Exit codes: 0 done, 1 failed, 2 usage, 69 no server, 124 timed out,
-130 interrupted from the keyboard, 141 the reader of our output went away.
+130 interrupted from the keyboard. A reader of our output that goes away (``| head``) is told nothing, as click does it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seatline.console.target import Target, target_of
 
 __all__ = ["main", "seatline"]
 
-FAILED, TIMED_OUT, INTERRUPTED, NO_READER = 1, 124, 130, 141
+FAILED, TIMED_OUT, INTERRUPTED = 1, 124, 130
 
 #: Section -> name -> (where it is, its one line of help). A test compares the lines with the commands' own.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -101,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not trip over it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = NO_READER
+        code = FAILED
     sys.exit(code)
 
 
