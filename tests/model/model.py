@@ -4,9 +4,9 @@
   (Q1, Q2, Q10). A paused type gives none, a paused namespace neither (Q19).
 * A job gets all of its seats or none (S1). Seats that exist for it = capacity - external - kept for the more urgent;
   free = those - seats held in sessions - seats claimed by whoever stands before it in the pool's line (S6, S7, S8).
-* Whoever could have its seats and finds too few claims them: of each line (type and uses; for a worker of very many
-  types: of all lines that use the same) the first only. A claim counts while a worker of its type is registered idle
-  and nothing is paused, or while the program that made it asks; and only as long as it could be had at all.
+* Whoever could have its seats and finds too few claims them: of each line (type and uses) the first only. A claim counts
+  while a worker of its type is registered idle and nothing is paused, or while the program that made it asks; and only
+  as long as it could be had at all.
 * A report proves its lease by its token, compared by equality (Q14). Settling frees the seats, once.
 * A lost job runs again at its old place if its ``if_lost`` says so, unless it was lost too often; a stop that was asked
   for wins over running again (Q12, Q23, T4).
@@ -113,10 +113,8 @@ def need_of(spec: str) -> dict[str, int]:
 
 
 class Model:
-    def __init__(self, clock: int, seq: int = 0, many: int = 30) -> None:
+    def __init__(self, clock: int, seq: int = 0) -> None:
         self.clock, self.seq = clock, seq
-        #: A worker of more types than these looks at the heads of what uses the same seats, not of each line.
-        self.many = many
         self.paused = self.closed = False
         self.removed = self.trimmed = 0
         self.jobs: dict[str, Job] = {}
@@ -436,9 +434,9 @@ class Model:
 
     def _reserve(self, types: Sequence[str], want: int, worker: str, token: str, deadline: int) -> list[Job]:
         taken: list[Job] = []
-        shut: set[tuple[str, ...]] = set()
+        shut: set[tuple[str, str | None]] = set()
         for job in self.waiting(types):
-            line = (self.spec(job),) if len(types) > self.many else (job.type, str(job.uses))
+            line = (job.type, job.uses)
             if line in shut:
                 continue
             if len(taken) == want:  # others may have use for what is left: a claim that is found for them may stay

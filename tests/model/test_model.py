@@ -44,7 +44,6 @@ def test_the_test_build_is_what_the_server_is_sent() -> None:
 def test_a_story(story: Callable[[Machine], None], few: int, client: Redis, server: RealServer) -> None:
     class Told(Machine):
         real = Real(client, NAMESPACE, {"offer": assemble("offer", many_types(few))})
-        many = few
         verify = staticmethod(lambda: check_namespace(server.url, NAMESPACE))
 
     machine = Told()
@@ -59,7 +58,6 @@ def test_the_scripts_do_what_the_model_says(few: int, client: Redis, server: Rea
 
     class Checked(Machine):
         real = Real(client, NAMESPACE, {"offer": assemble("offer", many_types(few))})
-        many = few
         verify = staticmethod(lambda: check_namespace(server.url, NAMESPACE))
 
     examples, steps = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")]

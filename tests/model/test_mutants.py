@@ -39,7 +39,6 @@ def test_the_model_catches(mutant: Mutant, client: Redis) -> None:
 
     class Watched(Machine):
         real = Real(client, "mutant", texts)
-        many = mutant.many
 
     assert _told(Watched) or _random(Watched), f"nothing saw {mutant.name}: {mutant.breaks}"
 
