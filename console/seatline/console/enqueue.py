@@ -112,9 +112,12 @@ def _warn(queue: Queue, handle: JobHandle) -> None:
     """Say at once what would keep the job for long: no worker, no pool, too few seats (S5, Q15)."""
     from seatline.producer.why import Scene  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.errors import SeatlineError  # noqa: PLC0415 - as above
+    from seatline.shared.job import WAITING  # noqa: PLC0415 - as above
 
     with contextlib.suppress(SeatlineError):  # it is stored; a login that may not read gets no warning
         record = handle.record()
+        if record.state not in WAITING:
+            return
         scene = Scene.of(queue.store, [record.type])
         warnings = (
             [] if scene.served(record.type) else [f"no live worker supports {record.type} yet; it waits for one."]

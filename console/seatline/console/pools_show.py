@@ -15,6 +15,7 @@ from seatline.console.target import Target, pass_target
 
 if TYPE_CHECKING:
     from seatline.producer import JobRecord, Queue
+    from seatline.producer.why import Scene
     from seatline.shared.calls.reads import PoolRecord, WorkerRecord
 
 __all__ = ["show_pool"]
@@ -47,11 +48,15 @@ def show_pool(target: Target, name: str, *, output: str) -> None:
     """Show a pool: who holds its seats, and who waits for them in order."""
     from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import pool_data  # noqa: PLC0415 - as above
+    from seatline.producer.why import Scene  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
         pool = queue.pools[name]
         jobs = _jobs(queue, pool)
-        holders, waiters = _holders(queue, pool, jobs), _waiters(pool, jobs)
+        holders, waiters = (
+            _holders(queue, pool, jobs),
+            _waiters(pool, jobs, Scene.of(queue.store, {job.type for job in jobs.values()})),
+        )
     if output == "json":
         data = pool_data(pool) | {
             "holders": [_data(one) for one in holders],
@@ -101,7 +106,7 @@ def _what(job: JobRecord | None) -> str:
     return "-" if job is None else f"{job.type}{f': {job.title}' if job.title else ''}"
 
 
-def _waiters(pool: PoolRecord, jobs: dict[str, JobRecord]) -> list[_Waiter]:
+def _waiters(pool: PoolRecord, jobs: dict[str, JobRecord], scene: Scene) -> list[_Waiter]:
     waiters: list[_Waiter] = []
     for place, (member, priority) in enumerate(pool.waiting, 1):
         if "|" in member:
@@ -110,7 +115,7 @@ def _waiters(pool: PoolRecord, jobs: dict[str, JobRecord]) -> list[_Waiter]:
             waiters.append(_Waiter(place, f"program {name}", "-", priority, int(seats)))
         else:
             job = jobs.get(member)
-            need = (job.uses or {}).get(pool.name) if job else None
+            need = scene.uses(job).get(pool.name) if job else None
             waiters.append(_Waiter(place, f"job {int(member)}", _what(job), priority, need))
     return waiters
 
