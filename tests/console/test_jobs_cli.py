@@ -186,7 +186,7 @@ def test_the_list_by_state_tenant_and_type(cli: Cli, queue: Queue) -> None:
 
 
 def test_an_empty_list(cli: Cli) -> None:
-    assert cli("jobs", "list").err == "No jobs.\n"
+    assert cli("jobs", "list").err == "No job runs or waits; --state all lists ended ones too.\n"
     assert cli("jobs", "list", "-o", "json").out == "[]\n"
     assert cli("jobs", "list", "-o", "ndjson").out == ""
 

@@ -45,7 +45,12 @@ def list_jobs(target: Target, *, state: str | None, type_: str | None, limit: in
         shown = show(islice(told, limit or None), output, JOB_COLUMNS, lambda line: job_data(line.job, line.reason))
         more = bool(limit) and shown == limit and next(told, None) is not None
         if not shown and output == "table":
-            click.echo("No jobs." if not (state or type_ or queue.settings.tenant) else "No such jobs.", err=True)
+            click.echo(
+                "No job runs or waits; --state all lists ended ones too."
+                if not (state or type_ or queue.settings.tenant)
+                else "No such jobs.",
+                err=True,
+            )
         if more:
             click.echo(_more(queue, shown, state, type_), err=True)
 
