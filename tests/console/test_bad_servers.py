@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -182,3 +183,18 @@ def test_a_worker_with_a_wrong_password_ends_with_69(
     )
     assert child.wait(20) == 69
     assert child.errors().splitlines()[-1].startswith("seatline: redis://:***@127.0.0.1")
+
+
+@pytest.mark.parametrize("url", ["redis://[::1", "redis://h/abc", "redis://h:port/0", "http://h", "redis//h"])
+def test_a_url_that_cannot_be_read(url: str) -> None:
+    """R4: one line that names the argument, exit code 2; nothing is connected to."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "seatline.console.main", "-u", url, "jobs", "list"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("seatline: url: ")
+    assert len(ran.stderr.splitlines()) == 1

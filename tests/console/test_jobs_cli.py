@@ -79,9 +79,23 @@ def test_enqueue_warns_of_what_would_keep_it_for_long(cli: Cli) -> None:
     """S5, Q15: accepted, and said at once."""
     told = cli("enqueue", "add", "a=1", "--uses", "vault=3").err
     assert "job 1: no live worker supports add yet" in told
-    assert "job 1: pool vault does not exist; `seatline pools set vault CAPACITY` makes it." in told
+    assert "pool vault: 3 seats are needed, there is no such pool. `seatline pools set vault CAPACITY`" in told
     cli("pools", "set", "vault", "2")
-    assert "it needs 3 seats of pool vault, which has 2" in cli("enqueue", "add", "--uses", "vault=3").err
+    assert "3 seats are needed, its capacity is 2" in cli("enqueue", "add", "--uses", "vault=3").err
+    refused = cli("enqueue", "add", "--uses", "vault=3", "--strict")
+    assert (refused.code, refused.out) == (1, "")
+    assert "3 seats are needed, its capacity is 2" in refused.err
+
+
+def test_a_namespace_that_requires_a_tenant(cli: Cli) -> None:
+    """Q26: refused with the way out, until it is lifted."""
+    assert "requires a tenant" in cli("jobs", "require-tenant").out
+    refused = cli("enqueue", "add")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--tenant" in refused.err
+    assert cli("enqueue", "add", "--tenant", "north").out == "1\n"
+    assert "without a tenant" in cli("jobs", "require-tenant", "--off").out
+    assert cli("enqueue", "add").out == "2\n"
 
 
 def test_enqueue_says_nothing_when_all_is_well(cli: Cli, worker: Worker) -> None:

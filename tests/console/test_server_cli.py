@@ -195,7 +195,7 @@ def test_cli_goes_to_the_server_that_seatline_url_names(folder: Path) -> None:
 def test_the_password_is_in_the_environment_and_not_in_the_command_line(
     url: str, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Became(Exception):  # noqa: N818 - what exec does
+    class Became(Exception):
         pass
 
     def become(program: str, arguments: list[str], environment: dict[str, str]) -> None:

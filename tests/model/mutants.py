@@ -226,7 +226,7 @@ MUTANTS = [
     Mutant(
         "closed-takes-jobs",
         "submit",
-        "if redis.call('HGET', ns .. 'about', 'closed') then return lane_keep(lane, number, digest, {'closed'}) end",
+        "if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end",
         "",
         "a closed namespace takes jobs",
     ),

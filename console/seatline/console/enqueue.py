@@ -41,6 +41,7 @@ Examples:
 @click.option("--title", metavar="TEXT", help="A line for people.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="A name to filter by; may be given again.")
 @click.option("--result-ttl", type=duration, metavar="DURATION", help="How long its result is kept.  [default: 1d]")
+@click.option("--strict", is_flag=True, help="Refuse it if a pool could never give its seats.")
 @click.option("--wait", is_flag=True, help="Wait for its end and print its result as JSON.")
 @click.option(
     "--timeout",
@@ -64,6 +65,7 @@ def enqueue(
     title: str | None,
     tags: tuple[str, ...],
     result_ttl: float | None,
+    strict: bool,
     wait: bool,
     timeout: float | None,
     output: str,
@@ -81,7 +83,7 @@ def enqueue(
     values = params_of(sys.stdin.read() if params == "-" else params, words)
     from seatline.shared.job import DEFAULT_PRIORITY  # noqa: PLC0415 - `seatline --help` stays fast
 
-    with target.queue() as queue:
+    with target.queue(strict=strict) as queue:
         handle = queue.enqueue(
             type_,
             values,
@@ -109,27 +111,16 @@ def enqueue(
 
 
 def _warn(queue: Queue, handle: JobHandle) -> None:
-    """Say at once what would keep the job for long: no worker, no pool, too few seats (S5, Q15)."""
+    """Say at once that no worker would take the job (Q15); what seats it lacks, the queue itself has said (S5)."""
     from seatline.producer.why import Scene  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.errors import SeatlineError  # noqa: PLC0415 - as above
     from seatline.shared.job import WAITING  # noqa: PLC0415 - as above
 
     with contextlib.suppress(SeatlineError):  # it is stored; a login that may not read gets no warning
         record = handle.record()
-        if record.state not in WAITING:
-            return
-        scene = Scene.of(queue.store, [record.type])
-        warnings = (
-            [] if scene.served(record.type) else [f"no live worker supports {record.type} yet; it waits for one."]
-        )
-        for name, seats in scene.uses(record).items():
-            pool = scene.pools.get(name)
-            if pool is None:
-                warnings.append(f"pool {name} does not exist; `seatline pools set {name} CAPACITY` makes it.")
-            elif pool.capacity < seats:
-                warnings.append(f"it needs {seats} seats of pool {name}, which has {pool.capacity}.")
-        for warning in warnings:
-            click.echo(f"seatline: job {int(record.id)}: {warning}", err=True)
+        if record.state in WAITING and not Scene.of(queue.store, [record.type]).served(record.type):
+            said = f"no live worker supports {record.type} yet; it waits for one."
+            click.echo(f"seatline: job {int(record.id)}: {said}", err=True)
 
 
 def _follow(handle: JobHandle, timeout: float | None, output: str) -> None:

@@ -108,6 +108,17 @@ def close(target: Target) -> None:
     click.echo(f"namespace {name} is closed for new jobs" if changed else f"namespace {name} was closed already")
 
 
+@jobs.command("require-tenant", epilog="Example: seatline jobs require-tenant -n farm")
+@click.option("--off", is_flag=True, help="Take jobs without a tenant again.")
+@pass_target
+def require_tenant(target: Target, *, off: bool) -> None:
+    """Refuse new jobs that name no tenant."""
+    with target.queue() as queue:
+        changed, name = queue.require_tenant(required=not off), queue.settings.namespace
+    now = "takes jobs without a tenant" if off else "requires a tenant of every new job"
+    click.echo(f"namespace {name} {now}" + ("" if changed else " already"))
+
+
 @jobs.command(epilog="Example: seatline jobs reopen -n farm")
 @pass_target
 def reopen(target: Target) -> None:

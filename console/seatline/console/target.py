@@ -30,13 +30,13 @@ class Target:
     tenant: str | None = None
     verbose: int = 0
 
-    def queue(self) -> Queue:
+    def queue(self, *, strict: bool = False) -> Queue:
         """Open the queue."""
         from seatline.producer import Queue  # noqa: PLC0415 - `seatline --help` stays fast
 
         self.log_to_stderr()
         deadline = None if os.environ.get("SEATLINE_DEADLINE") else DEADLINE
-        return Queue(self.url, namespace=self.namespace, tenant=self.tenant, deadline=deadline)
+        return Queue(self.url, namespace=self.namespace, tenant=self.tenant, strict=strict, deadline=deadline)
 
     def log_to_stderr(self) -> None:
         """Show warnings of the packages below, with -v more, as lines like our own."""

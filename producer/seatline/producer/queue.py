@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import getpass
+import logging
 import os
 import socket
 import threading
@@ -23,6 +24,8 @@ from seatline.shared.store import Listener, Store
 
 __all__ = ["Queue"]
 
+log = logging.getLogger("seatline.producer")
+
 #: A batch is sent when it has so many jobs (one script call) or so many bytes.
 BATCH_BYTES = 2 * 1024 * 1024
 
@@ -35,6 +38,8 @@ class Queue:
             server, started if need be (said in the log; ``SEATLINE_EMBEDDED=never`` forbids it).
         namespace: a name; else ``SEATLINE_NAMESPACE``, else ``default``.
         tenant: put on every job that names none. A mark for the login, not a guard (Q26).
+        strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
+            flagged, and a warning is logged (S5).
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``timeout`` 5, ``connect_timeout`` 2,
             ``deadline`` 10 (how long a request is repeated after a lost connection).
 
@@ -50,11 +55,14 @@ class Queue:
         *,
         namespace: str | None = None,
         tenant: str | None = None,
+        strict: bool = False,
         **settings: float | None,
     ) -> None:
         self.settings = Settings.load(url=url, namespace=namespace, tenant=tenant, **settings)
         self.store = Store(self.settings, role="producer")
         self.by = _who()
+        self.strict = strict
+        self._said: set[str] = set()
         self._local = threading.local()
         self._listeners: list[Listener] = []
 
@@ -95,12 +103,14 @@ class Queue:
             InvalidInput: an argument is outside its limits; nothing was sent.
             Closed: the namespace takes no new jobs.
             Conflict: the token stands for a job with other content.
+            TenantRequired: the namespace requires a tenant, and there is none.
+            SeatsLacking: this queue is strict, and a pool could never give the seats.
             ServerFull, ServerUnavailable, ServerRefused: nothing was stored.
             OutcomeUnknown: the connection was lost for longer than the deadline after sending.
 
         """
         job = Job(type, params or {}, priority, uses, tenant, title, tags, at, delay, token, result_ttl)
-        (accepted,) = self.store.run(verbs.submit([self._words(job)]))
+        (accepted,) = self._submit([self._words(job)])
         return JobHandle(self, accepted.id, accepted.created, existed=accepted.existed)
 
     def enqueue_many(self, jobs: Iterable[Job]) -> list[str]:
@@ -121,7 +131,7 @@ class Queue:
         def send() -> None:
             nonlocal batch, size
             if batch:
-                ids.extend(accepted.id for accepted in self.store.run(verbs.submit(batch)))
+                ids.extend(accepted.id for accepted in self._submit(batch))
                 batch, size = [], 0
 
         try:
@@ -148,6 +158,14 @@ class Queue:
         if job.tenant is None and self.settings.tenant is not None:
             job = replace(job, tenant=self.settings.tenant)  # the caller's own stays as it was
         return job_words(job)
+
+    def _submit(self, batch: Sequence[Sequence[str | bytes]]) -> verbs.Batch:
+        accepted = self.store.run(verbs.submit(batch, strict=self.strict))
+        for lacking in accepted.lacking:
+            if lacking not in self._said:
+                self._said.add(lacking)  # once a queue: a load of a million jobs is no reason for a million lines
+                log.warning("%s; until then its jobs wait.", lacking)
+        return accepted
 
     def find(self, token: str) -> JobHandle | None:
         """Return the job that was enqueued with this token, or None."""
@@ -180,8 +198,9 @@ class Queue:
     ) -> Iterator[JobRecord]:
         """Iterate over jobs, read page by page.
 
-        Waiting jobs come in the order in which they would be reserved, over all types (Q25), then scheduled ones by due
-        time, running ones by lease, finished ones the newest first.
+        Running jobs come first, by lease; then waiting ones in the order in which they would be reserved, over all types
+        (Q25); then scheduled ones by due time. Ended ones of a state come the newest first. It is a walk, not a snapshot: a
+        job that moves on meanwhile may be missed. To wait for an end, use a handle.
 
         Args:
             state: one state, or None for all that have not ended.
@@ -212,6 +231,10 @@ class Queue:
     def reopen(self) -> bool:
         """Take new jobs again."""
         return self._gate(None, "closed", "")
+
+    def require_tenant(self, required: bool = True) -> bool:
+        """Refuse new jobs that name no tenant, or take them again. Returns False if that was so already (Q26)."""
+        return self._gate(None, "tenant", self.by if required else "")
 
     def _gate(self, type_: str | None, kind: str, by: str) -> bool:
         return self.store.run(verbs.gate("" if type_ is None else check_name("type", type_), kind, by))

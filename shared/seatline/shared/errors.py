@@ -16,6 +16,8 @@
     |   |-- Closed                        the namespace takes no new jobs
     |   |-- Conflict                      the same token with other content
     |   |-- NoSuchJob, NoSuchPool         what was named does not exist (or was trimmed)
+    |   |-- TenantRequired                the namespace takes no job without a tenant
+    |   |-- SeatsLacking                  strict: the seats could never be had
     |   |-- WrongState                    not possible in the state the job is in
     |   |-- PoolBusy                      the pool still has holders
     |   `-- HandlerDiffers                a live worker declares the type otherwise
@@ -63,12 +65,14 @@ __all__ = [
     "Refused",
     "ResultExpired",
     "SeatlineError",
+    "SeatsLacking",
     "ServerError",
     "ServerFull",
     "ServerReadOnly",
     "ServerRefused",
     "ServerUnavailable",
     "StaleLease",
+    "TenantRequired",
     "UnknownHandlers",
     "WrongState",
 ]
@@ -141,6 +145,16 @@ class NoSuchJob(Refused):
 
 class NoSuchPool(Refused):
     """No such pool. `seatline pools set NAME CAPACITY` makes one."""
+
+
+class TenantRequired(Refused):
+    """The namespace requires a tenant of every job. Give one: Queue(tenant=...), enqueue(tenant=...) or --tenant."""
+
+    exit_code = 2
+
+
+class SeatsLacking(Refused):
+    """A pool could never give the seats that the job needs. Make or enlarge it, or enqueue without strict."""
 
 
 class WrongState(Refused):

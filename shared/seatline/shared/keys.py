@@ -5,7 +5,7 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 
 ====================================  ======  =======================================================================
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
-                                              skipped), trimmed, removed, closed
+                                              skipped), trimmed, removed, closed, tenant (required)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack

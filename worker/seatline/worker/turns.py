@@ -115,6 +115,10 @@ class Turns:
         """Whether it was told to stop and the grace period is over."""
         return self.stopping is not None and time.monotonic() > self.stopping
 
+    def _enough(self) -> bool:
+        """Whether to give up on a server that is away: told to stop, and out of time or with nothing left to tell."""
+        return self.overdue() or (self.stopping is not None and not self.held)
+
     def abandon(self) -> None:
         """Hand back all that still runs, with the next turn."""
         with self._lock:
@@ -262,7 +266,7 @@ class Turns:
         """Send until the server answers: a worker outlives its server. What no waiting mends is raised."""
         patience = Patience(
             None,
-            enough=self.overdue,
+            enough=self._enough,
             waits=lambda why: log.warning("%s This worker waits and goes on by itself.", why),
             again=lambda: log.warning("the server is back; going on"),
         )
@@ -273,7 +277,7 @@ class Turns:
             except ServerError as error:
                 # A password may be put right while this worker runs; when it starts, somebody is there to be told.
                 mends = not isinstance(error, ServerRefused) or (isinstance(error, LoginRefused) and self._known)
-                if not mends or self.overdue():
+                if not mends or self._enough():
                     raise
                 if not said:
                     log.warning("%s This worker waits and goes on by itself.", error)
@@ -284,5 +288,5 @@ class Turns:
         """Sleep, but not beyond the end of patience."""
         waiter = threading.Event()
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.overdue():
+        while time.monotonic() < end and not self._enough():
             waiter.wait(0.1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatline.shared.calls.base import Call, Refusal, Word, text
-from seatline.shared.errors import Closed, Conflict, NoSuchJob, WrongState
+from seatline.shared.errors import Closed, Conflict, NoSuchJob, SeatsLacking, TenantRequired, WrongState
 from seatline.shared.job import JobRecord
 
-__all__ = ["SUBMIT_MOST", "Accepted", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
+__all__ = ["SUBMIT_MOST", "Accepted", "Batch", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
 
 #: Jobs in one submit call.
 SUBMIT_MOST = 1000
@@ -25,18 +25,45 @@ class Accepted:
     existed: bool = False
 
 
-def submit(jobs: Sequence[Sequence[str | bytes]]) -> Call[list[Accepted]]:
-    """Accept jobs (each as :func:`~seatline.shared.job.job_words` wrote it), all or none, in order."""
-    words: list[Word] = [len(jobs)]
+class Batch(list[Accepted]):
+    """Accepted jobs, in order; ``lacking``: what they need of pools that could never give it, as they are (S5)."""
+
+    lacking: tuple[str, ...] = ()
+
+
+def _lacking(said: str) -> tuple[str, ...]:
+    """Tell for each pool what is wrong, and what to do."""
+    told: list[str] = []
+    for word in dict.fromkeys(said.split()):
+        pool, _, numbers = word.partition("=")
+        need, _, capacity = numbers.partition("/")
+        wrong = "there is no such pool" if capacity == "-" else f"its capacity is {capacity}"
+        told.append(
+            f"pool {pool}: {need} seats are needed, {wrong}. `seatline pools set {pool} CAPACITY` puts that right"
+        )
+    return tuple(told)
+
+
+def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Call[Batch]:
+    """Accept jobs (each as :func:`~seatline.shared.job.job_words` wrote it), all or none, in order.
+
+    ``strict``: refuse jobs whose seats could never be had, which otherwise wait and are flagged (S5).
+    """
+    words: list[Word] = ["1" if strict else "", len(jobs)]
     for job in jobs:
         words += job
     count = len(jobs)
 
-    def parse(reply: Sequence[Any]) -> list[Accepted]:
+    def parse(reply: Sequence[Any]) -> Batch:
+        batch = Batch(read(reply))
+        batch.lacking = _lacking(text(reply[4]))
+        return batch
+
+    def read(reply: Sequence[Any]) -> list[Accepted]:
         created, first = int(reply[1]), int(reply[2])
         existed = {
             int(reply[at]): Accepted(text(reply[at + 1]), int(reply[at + 2] or created), existed=True)
-            for at in range(4, len(reply), 3)
+            for at in range(5, len(reply), 3)
         }
         if not existed:
             return [Accepted(f"{first + i:016}", created) for i in range(count)]
@@ -55,7 +82,13 @@ def submit(jobs: Sequence[Sequence[str | bytes]]) -> Call[list[Accepted]]:
             f"token: {token!r} was already used for a job with other content; nothing was stored. Use a new one."
         )
 
-    return Call("submit", words, parse, {"closed": lambda _: Closed(), "token": conflict})
+    refusals: dict[str, Refusal] = {
+        "closed": lambda _: Closed(),
+        "token": conflict,
+        "tenant": lambda _: TenantRequired(),
+        "seats": lambda reply: SeatsLacking(f"{'; '.join(_lacking(text(reply[2])))}. Nothing was stored."),
+    }
+    return Call("submit", words, parse, refusals)
 
 
 def _by_id(job_id: str, verb: str, way_out: str) -> dict[str, Refusal]:

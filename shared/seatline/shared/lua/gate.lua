@@ -1,5 +1,5 @@
--- gate: pause or resume the namespace or one type (jobs are accepted, none starts), or close the namespace (new jobs
--- are refused) and reopen it (Q19).
+-- gate: pause or resume the namespace or one type (jobs are accepted, none starts), close the namespace (new jobs
+-- are refused) and reopen it (Q19), or have it require a tenant of every new job (Q26).
 --
 -- Needs    _base _lane _bells _lines _seats
 --
@@ -9,13 +9,13 @@
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
 -- ARGV[3]  type      its name, or '' for the namespace
--- ARGV[4]  gate      'paused' or 'closed'
+-- ARGV[4]  gate      'paused', 'closed' or 'tenant'
 -- ARGV[5]  by        who asks, or '' to lift the gate
 --
 -- Returns  ok        'was' if the gate already stood so, else 'now'
 --          past conflict forgotten   the lane refuses (see _lane)
 --
--- Events   gate type, paused or closed, by
+-- Events   gate type, paused or closed or tenant, by
 local lane, number, digest, type, gate, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local known = lane_known(lane, number, digest)

@@ -1,35 +1,46 @@
 -- submit: accept jobs, all of the call or none, in the order given.
 --
--- Needs    _base _lane _bells _lines
+-- Needs    _base _lane _bells _lines _lacking
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
 --
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
--- ARGV[3]  count     jobs that follow, at most 1,000
--- ARGV[4]  jobs      each: fields, due, token, content, uses; then that many words for its hash, beginning with
+-- ARGV[3]  strict    '1': refuse jobs whose seats could never be had
+-- ARGV[4]  count     jobs that follow, at most 1,000
+-- ARGV[5]  jobs      each: fields, due, token, content, uses; then that many words for its hash, beginning with
 --                    'type', TYPE, 'priority', PRIORITY. due: epoch ms, '+ms' from now, or ''; token: the producer's
 --                    own or ''; content: digest of the job, kept with the token; uses: '' = the type's
 --
--- Returns  ok        now, first sequence, new jobs, then for each job that existed: index, id, created
+-- Returns  ok        now, first sequence, new jobs, what is lacking ('pool=need/capacity ...'), then for each job
+--                    that existed: index, id, created
 --          closed    the namespace takes no new jobs
+--          tenant    index: the namespace requires a tenant, that job names none
+--          seats     index, what is lacking for that job
 --          token     index: that token stands for a job with other content
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   submitted first, count
-local lane, number, digest, count = KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3])
-local FIRST, HEAD = 4, 5
+local lane, number, digest, strict, count = KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local FIRST = 5
+local HEAD = #'fdtcu'  -- a job's words before those of its hash
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-if redis.call('HGET', ns .. 'about', 'closed') then return lane_keep(lane, number, digest, {'closed'}) end
+local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
+if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
 
--- Look: which jobs are known by their token?
+-- Look: may they all come in, and which are known by their token?
 local starts, existed, mine, at = {}, {}, {}, FIRST
 for i = 1, count do
+  local token, uses, last = ARGV[at + 2], ARGV[at + 4], at + HEAD - 1 + tonumber(ARGV[at])
   starts[i] = at
-  local token = ARGV[at + 2]
+  if gates[2] and not names_field('tenant', at + HEAD, last) then
+    return lane_keep(lane, number, digest, {'tenant', i - 1})
+  end
+  local lack = lacking(ARGV[at + 6], uses ~= '' and uses or nil)
+  if strict == '1' and lack ~= '' then return lane_keep(lane, number, digest, {'seats', i - 1, lack}) end
   if token ~= '' then
     local before = redis.call('GET', ns .. 'token:' .. token) or mine[token]
     if before then
@@ -40,14 +51,15 @@ for i = 1, count do
       mine[token] = '#' .. i .. ' ' .. ARGV[at + 3]
     end
   end
-  at = at + HEAD + tonumber(ARGV[at])
+  at = last + 1
 end
 
 -- Write: HSET and INCRBY come first, so a full server refuses the whole call.
 local new = count
 for _ in pairs(existed) do new = new - 1 end
 local first = new > 0 and redis.call('INCRBY', ns .. 'seq', new) - new + 1 or 0
-local next, ids, due_jobs, lines, rings, reply = first, {}, {}, {}, {}, {'ok', now, string.format('%.0f', first), new}
+local next, ids, due_jobs, lines, rings, reply = first, {}, {}, {}, {}, {}
+reply = {'ok', now, string.format('%.0f', first), new, table.concat(lacks, ' ')}
 for i = 1, count do
   local at = starts[i]
   if existed[i] then

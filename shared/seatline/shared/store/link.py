@@ -53,11 +53,29 @@ class NotNow(Exception):
 
 def where(url: str) -> str:
     """Return a URL that can be shown: no password in it."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+    except ValueError:
+        return f"{url.partition('://')[0]}://..."
     netloc = (parts.username or "") + ":***@" + (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
     return parts._replace(netloc=netloc).geturl()
+
+
+def _check(url: str) -> None:
+    """Refuse a URL that redis-py would read in its own way, or not at all."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port if parts.scheme != "unix" else None
+    except ValueError as error:
+        raise InvalidInput(f"url: {where(url)!r} cannot be read ({error}).") from None
+    if parts.scheme not in _SCHEMES:
+        raise InvalidInput(f"url: {where(url)!r} must begin with redis://, rediss:// or unix://.")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path, re.ASCII):
+        raise InvalidInput(
+            f"url: {where(url)!r}: the database must be a number, such as redis://host:{port or 6379}/0."
+        )
 
 
 def explain(error: BaseException, url: str) -> SeatlineError:
@@ -95,9 +113,7 @@ class Link:
 
     def move_to(self, url: str, settings: Settings) -> None:
         """Use this address from the next connection on."""
-        scheme = urlsplit(url).scheme
-        if scheme not in _SCHEMES:
-            raise InvalidInput(f"url: {where(url)!r} must begin with redis://, rediss:// or unix://.")
+        _check(url)
         self.url = url
         try:
             pool: Any = ConnectionPool
@@ -200,6 +216,12 @@ class Link:
             raise
         return replies
 
+    def said_no(self, error: Exception) -> Exception:
+        """Turn a refusal of the server into what to raise: not now, or what it means."""
+        if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
+            return NotNow(str(error))
+        return explain(error, self.url)
+
     def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> list[Any]:
         """Run a script, loading it if the server does not know it (then nothing was executed)."""
         known = script(name)
@@ -211,9 +233,7 @@ class Link:
                 self.send([("SCRIPT", "LOAD", known.text)])
                 (reply,) = self.send([command])
         except exceptions.ResponseError as error:
-            if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
-                raise NotNow(str(error)) from None
-            raise explain(error, self.url) from None
+            raise self.said_no(error) from None
         result: list[Any] = reply
         return result
 
@@ -226,9 +246,7 @@ class Link:
             return connection.read_response(timeout=seconds + usual) is not None
         except exceptions.ResponseError as error:
             self.close()
-            if str(error).startswith(_NOT_NOW):
-                raise NotNow(str(error)) from None
-            raise explain(error, self.url) from None
+            raise self.said_no(error) from None
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.close()
             raise Lost(lost, sent=True) from None

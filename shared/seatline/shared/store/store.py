@@ -154,7 +154,7 @@ class Store:
             try:
                 return link.send(read.commands)
             except exceptions.ResponseError as error:
-                raise explain(error, link.url) from None
+                raise link.said_no(error) from None
 
         return read.parse(self._send(link, send, patience, meet=False, doubt=False)[0])
 
@@ -184,7 +184,7 @@ class Store:
             except Lost as lost:
                 perhaps, reason = perhaps or lost.sent, explain(lost.cause, link.url)
             except NotNow as not_now:
-                reason = ServerUnavailable(f"{where(link.url)} cannot answer yet ({not_now}).")
+                reason = ServerUnavailable(f"{where(link.url)} cannot answer yet ({not_now}). Try again in a moment.")
             else:
                 if tries >= WORTH_A_WORD:
                     patience.again()
