@@ -48,6 +48,7 @@ _NESTS: Final = frozenset({list, tuple, set, frozenset})
 
 
 def _default(value: Any) -> Any:
+    kind: type[Any] = type(value)
     match value:
         case dt.datetime():
             return msgpack.ExtType(1, value.isoformat().encode())
@@ -65,9 +66,8 @@ def _default(value: Any) -> Any:
             return msgpack.ExtType(7, str(value).encode())
         case PurePath():
             return msgpack.ExtType(8, value.as_posix().encode())
-        case set() | frozenset() | tuple() if type(value) in _COLLECTIONS:
-            items: Any = value
-            return msgpack.ExtType(_COLLECTIONS[type(value)], _pack(list(items)))
+        case _ if code := _COLLECTIONS.get(kind):
+            return msgpack.ExtType(code, _pack(list(value)))
         case _:
             raise TypeError(type(value).__name__)
 
@@ -117,7 +117,7 @@ def _look(what: str, value: Any, depth: int) -> None:
             f"{what[:80]}: nested deeper than {DEEPEST} levels. Flatten it, or store a file and pass its path."
         )
     if type(value) is dict:
-        entries: dict[Any, Any] = value
+        entries: dict[Any, Any] = cast("Any", value)
         for key, item in entries.items():
             if type(key) is not str:
                 raise InvalidInput(f"{what}: the key {key!r} is a {type(key).__name__}; keys must be text.")

@@ -13,7 +13,7 @@ The life of an attempt, in order:
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from typing import Any, Final, cast
 
 from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import Report
@@ -36,8 +36,9 @@ def execute(handler: Handler, ctx: Context, fields: dict[bytes, bytes]) -> Repor
         params = unpack_value(packed)
         if not isinstance(params, dict):
             raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
-        handler.check_params(params)
-        value = handler.function(ctx, **params)
+        named = cast("dict[str, Any]", params)
+        handler.check_params(named)
+        value = handler.function(ctx, **named)
         if value is None:
             return Report(ctx.id, ctx.token, "succeeded")
         return _succeeded(ctx, value, fields)
