@@ -48,7 +48,7 @@ _NESTS: Final = frozenset({list, tuple, set, frozenset})
 
 
 def _default(value: Any) -> Any:
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))
     match value:
         case dt.datetime():
             return msgpack.ExtType(1, value.isoformat().encode())
