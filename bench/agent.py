@@ -2,12 +2,13 @@
 
 The harness starts one process for each role, so that no system shares an interpreter with another or with the
 harness. The process gets one JSON object (`Spec`) as its argument and answers with one JSON line on its output.
-Four roles, the same for the Python and the Node systems:
+Four roles, the same for the Python and the Node systems, and one of Seatline's:
 
 ``enqueue``  put `jobs` jobs on the queue, one by one (`batch` 0) or in batches; the seconds it took
 ``drain``    run waiting jobs; the time from the first handler start to the start of handler number `jobs`
 ``listen``   an idle worker: for each job the time from just before the enqueue call to the handler's start
 ``send``     the producer of ``listen``: one job every `gap_ms`, after the listener has shown that it is awake
+``hold``     a worker whose jobs say when they started and do not end: it is killed in the middle of one
 
 A drain's time is taken between handler starts *inside* the worker: importing, connecting and stopping are in no
 system's rate. The handler does nothing but count, so a rate is what the queue itself costs and says nothing about
@@ -36,7 +37,7 @@ class Spec:
     """One order from the harness to one measured process.
 
     Args:
-        act: The role: enqueue, drain, listen or send.
+        act: The role: enqueue, drain, listen, send or hold.
         url: The server, for clients that take a URL.
         host, port, socket: The same server in parts; `socket` is empty when TCP is asked for.
         variant: Another way to run the same system, such as ``priority`` or ``seats``; empty means stock.
@@ -60,7 +61,7 @@ class Spec:
     slots: int = 1
     types: int = 1
     stop_early: bool = False
-    gap_ms: float = 20.0
+    gap_ms: float = 12.0
 
     def to_json(self) -> str:
         """Return the JSON text that a measured process takes as its argument."""
@@ -106,6 +107,9 @@ def handle(file: str = "", sent: int = 0) -> None:  # noqa: ARG001  the paramete
     if spec.act == "listen":
         _note_delay(spec, now, sent)
         return
+    if spec.act == "hold":
+        _say({"started_ns": now})
+        return
     number = next(TALLY.numbers)
     if number == 1:
         TALLY.first_ns, TALLY.cpu_first = now, time.process_time()
@@ -125,7 +129,7 @@ def main(connect: Callable[[Spec], Client]) -> None:
         _enqueue(spec, client)
     elif spec.act == "send":
         _send(spec, client)
-    elif spec.act == "listen":
+    elif spec.act in {"listen", "hold"}:
         client.work(1, spec.jobs, burst=False)
     elif spec.act == "drain":
         client.work(spec.slots, spec.jobs, burst=True)

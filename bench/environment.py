@@ -44,7 +44,7 @@ def look(server: Server, *, transport: str, placement: str, aof: bool, node_pack
     Args:
         server: A running server, asked for its own version.
         transport: How the measured processes reach it, ``tcp`` or ``unix``.
-        placement: On which cores server and clients run, see `bench.placement`.
+        placement: On which cores server and clients run (a list of names), see `bench.placement`.
         aof: Whether the server writes an append-only file.
         node_packages: Names and versions of the Node packages that are measured.
 

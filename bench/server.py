@@ -13,6 +13,8 @@ Costs are differences of INFO between two looks (`Account`):
   batch is read in pieces, and calls that a client writes together may be read together; then it is the number of
   network reads, not of waits
 * ``cpu_seconds``  used_cpu_user + used_cpu_sys of the whole server process, all its threads
+* ``script_seconds``  the time of EVALSHA and EVAL in commandstats: what scripts took, without reading their arguments
+  from the network and writing their replies
 * ``memory``    used_memory: what the allocator handed out, fragmentation not included
 
 `CommandCensus` counts what clients themselves sent, without a script's inner commands, by MONITOR. It slows a server
@@ -27,7 +29,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +45,7 @@ from bench.placement import placed
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 LONGEST_SOCKET_PATH = 107
+SCRIPT_CALLS = ("evalsha", "eval", "fcall")
 
 
 class NoServerBinaryError(RuntimeError):
@@ -55,6 +59,7 @@ class Account:
     commands: int
     reads: int
     cpu_seconds: float
+    script_seconds: float
     memory: int
 
     def since(self, before: Self) -> "Account":
@@ -63,6 +68,7 @@ class Account:
             commands=self.commands - before.commands - 1,
             reads=self.reads - before.reads - 1,
             cpu_seconds=self.cpu_seconds - before.cpu_seconds,
+            script_seconds=self.script_seconds - before.script_seconds,
             memory=self.memory - before.memory,
         )
 
@@ -100,17 +106,9 @@ class Server:
             commands=int(info["total_commands_processed"]),
             reads=int(info["total_reads_processed"]),
             cpu_seconds=float(info["used_cpu_user"]) + float(info["used_cpu_sys"]),
+            script_seconds=sum(float(info.get(f"cmdstat_{name}", {}).get("usec", 0)) for name in SCRIPT_CALLS) / 1e6,
             memory=int(info["used_memory"]),
         )
-
-    def calls(self) -> dict[str, int]:
-        """Return how often each command ran, script calls included (INFO commandstats)."""
-        prefix = "cmdstat_"
-        return {
-            key.removeprefix(prefix): int(value["calls"])
-            for key, value in self.info().items()
-            if key.startswith(prefix)
-        }
 
     def wait_until_alone(self, seconds: float = 5.0) -> None:
         """Wait until only this object is connected, so that no other client's buffers are counted as memory."""
@@ -141,14 +139,24 @@ def find_binary(asked: str | None = None) -> Path:
 
 
 @contextmanager
-def running(binary: Path, *, aof: bool = False, placement: str = "free") -> Iterator[Server]:
-    """Run a fresh server for as long as the block lasts; `aof` writes an append-only file, synced every second."""
+def running(
+    binary: Path, *, aof: bool = False, placement: str = "free", options: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run a fresh server for as long as the block lasts.
+
+    Args:
+        binary: The program.
+        aof: Write an append-only file, synced every second.
+        placement: On which core, see `bench.placement`.
+        options: Further settings; all others are the program's stock ones.
+
+    """
     folder = Path(tempfile.mkdtemp(prefix="seatline-bench-"))
     try:
         if len(str(folder / "s")) > LONGEST_SOCKET_PATH:
             raise RuntimeError(f"the temporary folder's path is too long for a unix socket: {folder}")
         with placed(placement, server=True):
-            server = _start(binary, folder, aof=aof)
+            server = _start(binary, folder, aof=aof, options=options or {})
         try:
             yield server
         finally:
@@ -158,7 +166,7 @@ def running(binary: Path, *, aof: bool = False, placement: str = "free") -> Iter
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(binary: Path, folder: Path, *, aof: bool) -> Server:
+def _start(binary: Path, folder: Path, *, aof: bool, options: Mapping[str, str]) -> Server:
     port = _free_port()
     arguments = {
         "port": str(port),
@@ -171,6 +179,7 @@ def _start(binary: Path, folder: Path, *, aof: bool) -> Server:
         "save": "",
         "appendonly": "yes" if aof else "no",
         "appendfsync": "everysec",
+        **options,
     }
     flat = [part for name, value in arguments.items() for part in (f"--{name}", value)]
     process = subprocess.Popen([str(binary), *flat], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -217,12 +226,14 @@ class CommandCensus:
     """Counts the commands that clients send while the block lasts, apart from those that scripts call.
 
     MONITOR prints one line a command; a script's inner commands carry the source ``lua``. A line's arguments are
-    escaped, so a line break in them cannot be mistaken for the end of the line.
+    escaped, so a line break in them cannot be mistaken for the end of the line. `scripts` counts the calls of each
+    script by its digest.
     """
 
     def __init__(self, server: Server) -> None:
         self.sent = 0
         self.by_scripts = 0
+        self.scripts: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(server.socket))
         self._socket.sendall(b"MONITOR\r\n")
@@ -254,3 +265,6 @@ class CommandCensus:
                 self.by_scripts += 1
             else:
                 self.sent += 1
+                words = line.split(b'"', 4)
+                if words[1].lower() == b"evalsha":
+                    self.scripts[words[3].decode().lower()] += 1

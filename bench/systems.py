@@ -17,6 +17,8 @@ BULLMQ = HERE / "peers" / "bullmq_peer"
 NODE_MAJOR = 20
 INSTALL_SECONDS = 300
 ALL_SLOTS = (1, 8, 50)
+OURS = "bench.seatline_case"
+PEER_GROUPS = ("enqueue", "drain", "latency", "idle", "memory")
 
 
 class MissingPeerError(RuntimeError):
@@ -31,9 +33,11 @@ class System:
         name: Its name in the tables.
         module: The Python module that is its program; empty for a Node system.
         variant: Handed to the program, see `bench.agent.Spec`.
-        share: Its number of jobs as a share of ``--jobs``, so that slow systems do not take all the time.
+        share: Its number of jobs as a share of ``--jobs``, so that slow systems do not take all the time. BullMQ gets as
+            many as Seatline: Node's compiler needs a second or two to warm up (measured: 20,000 jobs instead of 60,000
+            cost it a tenth of its rate).
         slots: How many jobs at once one of its worker processes can run; empty when it has no worker.
-        longest_backlog: The longest queue it gets in the growth cases: loading more takes minutes a round.
+        groups: The groups of cases it takes part in.
         needs: The Python package that must be installed.
 
     """
@@ -43,13 +47,18 @@ class System:
     variant: str = ""
     share: float = 1.0
     slots: tuple[int, ...] = ALL_SLOTS
-    longest_backlog: int = 1_000_000
+    groups: tuple[str, ...] = PEER_GROUPS
     needs: str = ""
 
     @property
     def is_node(self) -> bool:
         """Whether the system runs on Node."""
         return not self.module
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is Seatline."""
+        return self.module == OURS
 
     def jobs(self, asked: int) -> int:
         """Return how many jobs to give the system where ``--jobs`` asked for so many."""
@@ -78,17 +87,27 @@ class System:
 SYSTEMS = {
     system.name: system
     for system in (
-        System(name="seatline", module="bench.seatline_case", share=2.0),
-        System(name="seatline-seats", module="bench.seatline_case", variant="seats", share=2.0),
-        System(name="bullmq"),
+        System(name="seatline", module=OURS, share=2.0, groups=(*PEER_GROUPS, "life", "backlog", "types", "recovery")),
+        System(name="scripts", module="bench.scripts_case", groups=("enqueue", "drain")),
+        System(name="seatline-seats", module=OURS, variant="seats", groups=("drain", "life")),
+        System(
+            name="scripts-seats",
+            module="bench.scripts_case",
+            variant="seats",
+            slots=(50,),
+            groups=("drain",),
+        ),
+        System(name="seatline-trim", module=OURS, variant="trim", slots=(50,), groups=("drain",)),
+        System(name="bullmq", share=2.0, groups=(*PEER_GROUPS, "life", "backlog")),
         System(name="bullmq-priority", variant="priority"),
-        System(name="huey", module=HUEY, share=0.5, longest_backlog=100_000, needs="huey"),
-        System(name="huey-priority", module=HUEY, variant="priority", share=0.5, longest_backlog=100_000, needs="huey"),
-        System(name="rq", module="bench.peers.rq_peer", share=0.1, slots=(1,), longest_backlog=100_000, needs="rq"),
-        System(name="bare", module="bench.bare_case", slots=()),
+        System(name="huey", module=HUEY, share=0.4, needs="huey"),
+        System(name="huey-priority", module=HUEY, variant="priority", share=0.4, needs="huey"),
+        System(name="rq", module="bench.peers.rq_peer", share=0.06, slots=(1,), needs="rq"),
+        System(name="bare", module="bench.bare_case", slots=(), groups=("enqueue", "life", "memory")),
     )
 }
-STOCK = ("seatline", "bullmq", "huey", "rq", "bare")
+STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", "bullmq", "huey", "rq", "bare")
+REQUIRED = ("seatline", "scripts", "seatline-seats", "bullmq", "huey", "rq", "bare")  # without one there is no README
 
 
 def install_bullmq() -> None:
