@@ -308,7 +308,9 @@ def test_it_fits_its_terminal(evidence: Evidence, width: int, encoding: str, tmp
     from rich.console import Console
 
     with (tmp_path / "screen").open("w", encoding=encoding) as file:
-        screen = Screen(Console(file=file, width=width, force_terminal=True, highlight=False))
+        screen = Screen(
+            Console(file=file, width=width, force_terminal=True, highlight=False, _environ={"TERM": "xterm"})
+        )
         with screen:
             worker = WorkerLine("worker 1", 4711, running=["a_module_with_a_long_name.py"] * 8)
             screen.say("Something happens, and it takes a good many words to be told to everybody who looks on: …")

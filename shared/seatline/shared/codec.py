@@ -47,8 +47,11 @@ _COLLECTIONS: Final[dict[type, int]] = {set: 9, tuple: 10, frozenset: 11}
 _NESTS: Final = frozenset({list, tuple, set, frozenset})
 
 
+def _collection(value: object) -> int | None:
+    return _COLLECTIONS.get(type(value))
+
+
 def _default(value: Any) -> Any:
-    kind = cast("type[Any]", type(value))
     match value:
         case dt.datetime():
             return msgpack.ExtType(1, value.isoformat().encode())
@@ -66,7 +69,7 @@ def _default(value: Any) -> Any:
             return msgpack.ExtType(7, str(value).encode())
         case PurePath():
             return msgpack.ExtType(8, value.as_posix().encode())
-        case _ if code := _COLLECTIONS.get(kind):
+        case _ if code := _collection(value):
             return msgpack.ExtType(code, _pack(list(value)))
         case _:
             raise TypeError(type(value).__name__)
