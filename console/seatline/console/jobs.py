@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seatline.console.command import Group
 from seatline.console.jobs_list import list_jobs
+from seatline.console.jobs_many import act_on, which
 from seatline.console.jobs_show import show_job
 from seatline.console.jobs_wait import wait_jobs
 from seatline.console.jobs_why import why_job
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from seatline.producer import JobHandle
 
 __all__ = ["jobs"]
-
-_ids = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 
 
 @click.group(cls=Group, epilog="Example: seatline jobs list --state failed")
@@ -34,57 +32,40 @@ for command in (list_jobs, show_job, why_job, wait_jobs):
     jobs.add_command(command)
 
 
-def _each(target: Target, ids: Iterable[str], act: Callable[[JobHandle], str]) -> None:
-    """Do it to each job, one line a job; a refusal does not keep the others from it."""
-    from seatline.shared.errors import Refused  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.shared.job import job_id  # noqa: PLC0415 - as above
-
-    refused = False
-    known = [job_id(text) for text in ids]  # all are read before the first is touched
-    with target.queue() as queue:
-        for each in known:
-            try:
-                click.echo(f"job {int(each)} {act(queue.handle(each))}")
-            except Refused as error:
-                refused = True
-                click.echo(f"seatline: {error}", err=True)
-    if refused:
-        click.get_current_context().exit(1)
-
-
 @jobs.command(epilog="Example: seatline jobs cancel 42 43")
-@_ids
+@which("ready", "scheduled")
 @pass_target
-def cancel(target: Target, ids: tuple[str, ...]) -> None:
+def cancel(target: Target, **chosen: Any) -> None:
     """End waiting jobs, ask running ones to stop.
 
     A running job is told with its worker's next renewal; a success that was settled before that stands.
     """
     words = {"cancelled": "cancelled", "asked": "asked to stop; it runs until its handler notices"}
-    _each(target, ids, lambda handle: words[handle.cancel()])
+    act_on(target, lambda handle: words[handle.cancel()], ("ready", "scheduled"), **chosen)
 
 
 @jobs.command(epilog="Example: seatline jobs remove 42")
-@_ids
+@which()
 @pass_target
-def remove(target: Target, ids: tuple[str, ...]) -> None:
+def remove(target: Target, **chosen: Any) -> None:
     """Forget jobs that wait or have ended, with their results and history."""
-    _each(target, ids, lambda handle: f"removed (it was {handle.remove()})")
+    act_on(target, lambda handle: f"removed (it was {handle.remove()})", (), **chosen)
 
 
-@jobs.command(epilog="Example: seatline jobs resubmit 42")
-@_ids
+@jobs.command(epilog="Example: seatline jobs resubmit --all --type drawing.publish --dry-run")
+@which("failed", "interrupted")
 @pass_target
-def resubmit(target: Target, ids: tuple[str, ...]) -> None:
+def resubmit(target: Target, **chosen: Any) -> None:
     """Make ended jobs ready again: same params and priority, attempts counted anew."""
-    _each(target, ids, lambda handle: f"ready again (it had {_ended(handle.resubmit())})")
+    again = ("failed", "interrupted")
+    act_on(target, lambda handle: f"ready again (it had {_ended(handle.resubmit())})", again, **chosen)
 
 
 @jobs.command(epilog="Example: seatline jobs move 42 --priority 1")
-@_ids
+@which("ready", "scheduled")
 @click.option("--priority", type=int, required=True, help="The new one; 1 is the most urgent.")
 @pass_target
-def move(target: Target, ids: tuple[str, ...], *, priority: int) -> None:
+def move(target: Target, *, priority: int, **chosen: Any) -> None:
     """Give waiting jobs another priority; they keep their ids and their order among equals."""
 
     def act(handle: JobHandle) -> str:
@@ -92,7 +73,7 @@ def move(target: Target, ids: tuple[str, ...], *, priority: int) -> None:
         place = "not due yet" if ahead < 0 else "next of its line" if not ahead else f"{ahead} ahead of it in its line"
         return f"moved to priority {priority}: {place}"
 
-    _each(target, ids, act)
+    act_on(target, act, ("ready", "scheduled"), **chosen)
 
 
 def _ended(state: str) -> str:
