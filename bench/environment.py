@@ -67,11 +67,10 @@ def look(server: Server, *, transport: str, placement: str, aof: bool, node_pack
 
 
 def server_name(server: Server) -> str:
-    """Return the server's flavour and version, such as ``valkey 9.1.2``."""
+    """Return the server's flavour, version and allocator, such as ``valkey 9.1.2 (libc)``."""
     info = server.info()
-    if "valkey_version" in info:
-        return f"valkey {info['valkey_version']}"
-    return f"redis {info['redis_version']}"
+    name = f"valkey {info['valkey_version']}" if "valkey_version" in info else f"redis {info['redis_version']}"
+    return f"{name} (allocator {info.get('mem_allocator', 'unknown')})"
 
 
 def _processor() -> str:
