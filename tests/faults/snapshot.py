@@ -24,7 +24,7 @@ def keys_of(client: Any, namespace: str) -> list[str]:
 def exact(client: Any, namespace: str) -> dict[str, tuple[bytes | None, bool]]:
     """Return every key with its DUMP and whether it expires."""
     names = keys_of(client, namespace)
-    pipeline = client.pipeline(transaction=True)
+    pipeline = client.pipeline(transaction=False)  # a full Redis 7.0 refuses a MULTI; nothing else goes on here
     for name in names:
         pipeline.dump(name)
         pipeline.pttl(name)

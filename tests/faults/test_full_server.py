@@ -95,6 +95,15 @@ class TestFull:
         assert queue_at(private.url, namespace).handle(job.id).cancel() == "cancelled"
         free(raw)
 
+    def test_why_and_lists_answer(self, queue_at: QueueAt, namespace: str, private: RealServer, raw: Redis) -> None:
+        """A full server is when people ask; Redis before 7.2 refuses a MULTI then, even one that only reads."""
+        queue = queue_at(private.tcp_url, namespace)
+        job = queue.enqueue("note", uses={"gpu": 1})
+        fill(raw)
+        assert [obstacle.reason for obstacle in job.why()] == ["no-worker", "no-pool"]
+        assert [record.id for record in queue.jobs()] == [job.id]
+        free(raw)
+
     def test_workers_go_on_draining(
         self, farm: Farm, queue_at: QueueAt, namespace: str, private: RealServer, raw: Redis
     ) -> None:

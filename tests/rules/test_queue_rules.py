@@ -447,7 +447,7 @@ class TestListing:
         owner = make_queue(private.url)
         ids = [owner.enqueue("a", priority=n).id for n in (3, 1, 2)]
         with contextlib.closing(private.client()) as admin:
-            rights = ["+@read", "+ping", "+time", "+multi", "+exec", "+client|setname", "+client|setinfo"]
+            rights = ["+@read", "+ping", "+time", "+multi", "+exec", "+client|setname"]
             admin.acl_setuser("viewer", enabled=True, passwords=["+look"], keys=["*"], commands=["-@all", *rights])
         viewer = make_queue(private.tcp_url.replace("://", "://viewer:look@"))
         assert [record.id for record in viewer.jobs()] == [ids[1], ids[2], ids[0]]

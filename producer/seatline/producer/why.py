@@ -15,6 +15,7 @@ from typing import Any
 
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read
+from seatline.shared.errors import ServerFull
 from seatline.shared.job import JobRecord, uses_map
 from seatline.shared.store import Store
 
@@ -59,7 +60,11 @@ class Scene:
             reads.pool_records(keys, pools),
             _offers(store, offers),
         ]
-        now, about, known, held, (live, idle, registered) = store.read(_together(parts))
+        try:
+            seen = store.read(_together(parts))
+        except ServerFull:
+            seen = [store.read(part) for part in parts]  # a full Redis before 7.2 refuses even to read in a MULTI
+        now, about, known, held, (live, idle, registered) = seen
         return cls(
             now=dt.datetime.fromtimestamp(now / 1000, dt.UTC),
             about=about.fields,
