@@ -77,6 +77,10 @@ class Signals:
         self._holds += 1
         try:
             yield
+        except Exception as error:
+            if self._told:  # it met what was being started, too: that is why this failed
+                raise Stopped(self._told) from error
+            raise
         finally:
             self._holds -= 1
         if self._told:
