@@ -16,7 +16,7 @@ from typing import Any
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read
 from seatline.shared.errors import ServerFull
-from seatline.shared.job import JobRecord, uses_map
+from seatline.shared.job import JobRecord, uses_map, uses_text
 from seatline.shared.store import Store
 
 __all__ = ["Obstacle", "Reasons", "Scene", "why"]
@@ -236,8 +236,6 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
 
 def job_uses(job: JobRecord) -> str | None:
     """Return the uses text that names the job's line, None for the type's own line."""
-    from seatline.shared.job import uses_text  # noqa: PLC0415 - only here
-
     return None if job.uses is None else uses_text(job.uses)
 
 

@@ -27,7 +27,6 @@ class Listener:
         self._make, self._keys = link, keys
         self._link = link()
         self.name = client_id()
-        self._closed = False
 
     def wait(self, seconds: float) -> bool:
         """Wait for at most ``seconds`` (5 at most). True: it rang, or look anyway (a new connection, a new name).
@@ -58,6 +57,5 @@ class Listener:
 
     def close(self) -> None:
         """Close the connection; a wait in another thread ends."""
-        self._closed = True
         with contextlib.suppress(Exception):
             self._link.close()
