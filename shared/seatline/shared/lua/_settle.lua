@@ -9,9 +9,10 @@ local function read_reports(first, count)
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost')
     local mine = job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id]
     seen[id] = seen[id] or mine
-    reports[i] = {id = id, job = mine and job, outcome = ARGV[at + 2], result_ms = ARGV[at + 3], result = ARGV[at + 4],
+    local report = {id = id, job = mine and job, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
       at = at + 6, last = at + 5 + fields}
-    at = at + 6 + fields
+    reports[i], at = report, report.last + 2
+    for _ = 1, tonumber(ARGV[at - 1]) do at = at + 5 + tonumber(ARGV[at]) end
   end
   return reports
 end
@@ -36,8 +37,8 @@ local function settle(report)
   end
   local more = {unpack(ARGV, report.at, report.last)}
   if report.result ~= '' then
-    redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.result_ms)
-    more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.result_ms)
+    redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.ms)
+    more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
   finish(id, outcome, job[4], more)
   return outcome, true

@@ -19,7 +19,8 @@
 -- ARGV[10] keep_ms   age at which finished jobs are trimmed
 -- ARGV[11] keep      finished jobs kept of each state
 -- ARGV[12] count     reports that follow, at most 256
--- ARGV[13] reports   each: id, token, outcome, result_ms, result, fields, then that many words for the job's hash.
+-- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms), fields, then that many words for the job's
+--                    hash; jobs, then that many jobs, each in the words that submit takes.
 --                    outcome: succeeded, failed, skipped, cancelled; returned = not begun, to its old place, uncounted;
 --                    abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
 --
