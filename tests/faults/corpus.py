@@ -317,8 +317,22 @@ def _cancel_scheduled(scene: Scene) -> Call[Any]:
 def _cancel_running(scene: Scene) -> Call[Any]:
     scene.offer()
     (job,) = scene.submit(Job("free"))
-    scene.reserve(1)
+    scene.reserve(2, bell="bell1")
     return jobs.cancel(job, "me")
+
+
+def _ask(scene: Scene) -> Call[Any]:
+    """It is busy, and was rung for more."""
+    scene.offer()
+    scene.submit(Job("free"))
+    scene.reserve(2, bell="bell1")
+    scene.submit(Job("free"))
+    return workers.ask("w1", "pause", "me")
+
+
+def _ask_resume(scene: Scene) -> Call[Any]:
+    scene.do(_ask(scene))
+    return workers.ask("w1", "resume", "me")
 
 
 def _cancel_missing(scene: Scene) -> Call[Any]:
@@ -451,6 +465,8 @@ CASES = [
     Case("cancel-scheduled", _cancel_scheduled),
     Case("cancel-running", _cancel_running),
     Case("cancel-missing", _cancel_missing),
+    Case("ask", _ask),
+    Case("ask-resume", _ask_resume),
     Case("remove", _remove),
     Case("remove-ended", _remove_ended),
     Case("resubmit", _resubmit),

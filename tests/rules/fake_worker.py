@@ -52,7 +52,7 @@ class FakeWorker:
         return list(self._types)
 
     def offer(self, presence: float = 60.0) -> None:
-        fields: dict[str, Word] = {"host": "here", "pid": 1, "slots": self.slots}
+        fields: dict[str, Word] = {"host": "here", "pid": 1, "slots": self.slots, "bell": self.bell}
         self.store.run(verbs.offer(self.id, self.digest, int(presence * 1000), fields, self._types))
 
     def turn(self, *done: str, outcome: str = "succeeded", want: int | None = None, waits: bool = True) -> list[str]:
@@ -92,6 +92,11 @@ class FakeWorker:
         """Take the ring off the bell, as BLPOP does; tells whether there was one."""
         return self.store.read(_pop(self.store.keys.bell(self.bell)))
 
+    def hear(self) -> str:
+        """Take the next word off the bell: ``ring``, ``look`` or ""."""
+        came = self.store.read(Read([("LPOP", self.store.keys.bell(self.bell))], lambda replies: replies[0]))
+        return "look" if came == b"look" else "ring" if came else ""
+
     def rung(self) -> bool:
         """Whether its bell holds a ring."""
         return self.store.read(_length(self.store.keys.bell(self.bell))) > 0
@@ -105,7 +110,7 @@ class FakeWorker:
                 lease_ms=self.lease_ms,
                 presence_ms=60_000,
                 kept=Kept(),
-                fields={},
+                fields={"bell": self.bell},
                 held=held,
             )
         )

@@ -39,12 +39,13 @@ ALSO = {"pool": "name", "losses": "most"}
 COMMANDS = {
     "TIME", "DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "MGET", "SET", "INCRBY",
     "HGET", "HMGET", "HGETALL", "HSET", "HSETNX", "HDEL", "HEXISTS", "HINCRBY",
-    "LLEN", "LPUSH", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "XADD",
+    "LINDEX", "LPUSH", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "XADD",
     "ZADD", "ZREM", "ZCARD", "ZSCORE", "ZRANK", "ZINCRBY", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE",
 }  # fmt: skip
 #: Scripts that end, free or forget something: a server without memory lets them through, as their first write asks for
 #: none and the rest follows. `submit` must not get through: it begins with one that asks.
-DRAINING = {"turn", "renew", "reap", "cancel", "remove", "leave", "session_close", "session_renew", "pool_remove"}
+DRAINING = {"turn", "renew", "reap", "cancel", "remove", "leave", "session_close", "session_renew", "pool_remove",
+            "ask"}  # fmt: skip
 #: ... and cases of theirs that store an answer and nothing else.
 ANSWER_ONLY = {"turn-no_offer", "pool_remove-busy"}
 

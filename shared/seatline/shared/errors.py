@@ -15,7 +15,8 @@
     |-- Refused                           the queue says no
     |   |-- Closed                        the namespace takes no new jobs
     |   |-- Conflict                      the same token with other content
-    |   |-- NoSuchJob, NoSuchPool         what was named does not exist (or was trimmed)
+    |   |-- NoSuchJob, NoSuchPool,        what was named does not exist (or was trimmed)
+    |   |   NoSuchWorker                  ... or it is gone: a worker exists while it renews
     |   |-- TenantRequired                the namespace takes no job without a tenant
     |   |-- SeatsLacking                  strict: the seats could never be had
     |   |-- WrongState                    not possible in the state the job is in
@@ -32,6 +33,10 @@
     |-- ResultExpired                     result(): it succeeded, its value is no longer kept
     |-- PayloadError                      stored bytes cannot be read as a value
     |-- BadParams                         params do not bind to the handler's signature
+    |-- Timeout (TimeoutError)            an attempt went past its handler's timeout
+    |-- HandlerDied                       the process that ran a handler ended under it
+    |-- SessionClosed                     a session, or its client, was used after its job had ended
+    |-- WorkerStuck                   69  the watchdog: no call of this worker has succeeded for too long
     `-- BrokenInvariant                   a bug in Seatline: please report it
 
 The docstring of a class is its default message and says what to do next; ``exit_code`` is what the command line returns.
@@ -47,6 +52,7 @@ __all__ = [
     "BrokenInvariant",
     "Closed",
     "Conflict",
+    "HandlerDied",
     "HandlerDiffers",
     "InvalidInput",
     "JobCancelled",
@@ -58,6 +64,7 @@ __all__ = [
     "NoEmbeddedServer",
     "NoSuchJob",
     "NoSuchPool",
+    "NoSuchWorker",
     "OutcomeUnknown",
     "PartialEnqueue",
     "PayloadError",
@@ -71,9 +78,12 @@ __all__ = [
     "ServerReadOnly",
     "ServerRefused",
     "ServerUnavailable",
+    "SessionClosed",
     "StaleLease",
     "TenantRequired",
+    "Timeout",
     "UnknownHandlers",
+    "WorkerStuck",
     "WrongState",
 ]
 
@@ -145,6 +155,10 @@ class NoSuchJob(Refused):
 
 class NoSuchPool(Refused):
     """No such pool. `seatline pools set NAME CAPACITY` makes one."""
+
+
+class NoSuchWorker(Refused):
+    """No such worker: it has stopped, or was lost. `seatline workers list` shows who is there."""
 
 
 class TenantRequired(Refused):
@@ -229,6 +243,24 @@ class PayloadError(SeatlineError):
 
 class BadParams(SeatlineError):
     """The params do not fit the handler's signature."""
+
+
+class Timeout(SeatlineError, TimeoutError):
+    """The attempt went past its handler's timeout."""
+
+
+class HandlerDied(SeatlineError):
+    """The process that ran the handler ended under it; the message tells its exit code or signal."""
+
+
+class SessionClosed(SeatlineError):
+    """The session ended with its job. Every job has a session of its own: ask ctx.session(pool) for it each time."""
+
+
+class WorkerStuck(SeatlineError):
+    """No call of this worker has succeeded for too long (its watchdog); start it again, or see why the server is away."""
+
+    exit_code = 69
 
 
 class BrokenInvariant(SeatlineError):

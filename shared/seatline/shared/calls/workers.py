@@ -1,13 +1,13 @@
-"""The verbs of workers: offer, turn, renew, reap, leave."""
+"""The verbs of workers: offer, turn, renew, reap, leave; and ask, by which people speak to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from seatline.shared.calls.base import Call, Word, text
-from seatline.shared.errors import HandlerDiffers
+from seatline.shared.errors import HandlerDiffers, NoSuchWorker
 
 __all__ = [
     "LOSSES_MOST",
@@ -18,6 +18,7 @@ __all__ = [
     "Suspect",
     "Taken",
     "Turn",
+    "ask",
     "leave",
     "offer",
     "reap",
@@ -118,11 +119,20 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The reply of a renewal: a word a held job, what seems expired, whether the offer is still known."""
+    """The reply of a renewal.
+
+    Attributes:
+        words: one a held job: ``held``, ``cancel`` (held, and asked to stop) or ``lost`` (not this worker's lease).
+        suspects: what seems expired.
+        known: whether the offer is still known; else register it again.
+        asked: what people ask of this worker: ``pause``, ``stop``, ``stop-now`` or "".
+
+    """
 
     words: Sequence[str]
     suspects: Sequence[Suspect]
     known: bool
+    asked: str = ""
 
 
 def offer(
@@ -195,11 +205,12 @@ def renew(
         words += (job_id, token)
 
     def parse(reply: Sequence[Any]) -> Renewal:
-        _, _, known, said, suspects = reply
+        _, _, known, said, suspects, asked = reply
         return Renewal(
             [text(word) for word in said],
             [Suspect(text(kind), text(a), text(b), int(deadline)) for kind, a, b, deadline in suspects],
             bool(int(known)),
+            text(asked),
         )
 
     return Call("renew", words, parse, numbered=False)
@@ -211,6 +222,28 @@ def reap(worker: str, suspects: Sequence[Suspect]) -> Call[list[str]]:
     for suspect in suspects:
         words += (suspect.kind, suspect.a, suspect.b, suspect.deadline)
     return Call("reap", words, lambda reply: [text(word) for word in reply[1]], numbered=False)
+
+
+def ask(worker: str, word: Literal["pause", "resume", "stop", "stop-now"], by: str) -> Call[str]:
+    """Tell a worker to pause, to resume or to stop; returns the word that stands.
+
+    It is another one if the worker was told to stop before: that is not taken back, only hastened. The worker hears of
+    it at once if it is awake, else when it wakes.
+
+    Raises:
+        NoSuchWorker: it is not there.
+
+    """
+
+    def missing(_: Sequence[Any]) -> NoSuchWorker:
+        return NoSuchWorker(
+            f"worker {worker}: no such worker; it has stopped, or was lost. `seatline workers list` shows who is there."
+        )
+
+    def stands(reply: Sequence[Any]) -> str:
+        return text(reply[1])
+
+    return Call("ask", (worker, word, by), stands, {"missing": missing}, numbered=False, also={"state": stands})
 
 
 def leave(worker: str, digest: str, bell: str) -> Call[None]:

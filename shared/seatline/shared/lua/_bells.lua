@@ -1,5 +1,5 @@
 -- _bells: wakes exactly as many idle workers as can use it. A bell is a list on which one connection blocks; it
--- holds one element and expires. idle:<offer> holds the workers that found too little, by free slots announced: a
+-- holds one ring, and in front of it one 'look' (see ring_look), and expires. idle:<offer> holds the workers that found too little, by free slots announced: a
 -- ring takes slots off that announcement, so the next ring goes to the next worker. Rung for all of them it stays, with
 -- 0, until it looks: what waits for it is still claimed (S6). Needs _base.
 local BELL_LIFE = 30000
@@ -7,7 +7,18 @@ local offers_of, said, idle_seen, halted = {}, {}, {}, nil
 
 local function ring_bell(name)
   local bell = ns .. 'bell:' .. name
-  if redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, now) end
+  local last = redis.call('LINDEX', bell, -1)
+  if not last or last == 'look' then redis.call('RPUSH', bell, now) end
+  redis.call('PEXPIRE', bell, BELL_LIFE)
+end
+
+-- Have a worker renew at once, be it idle or busy: what is asked of it (to stop a job, to pause) comes with the renewal.
+-- A ring that lies there stays behind the look, so neither hides the other. One that has no bell now is asleep.
+local function ring_look(worker)
+  local name = redis.call('HGET', ns .. 'worker:' .. worker, 'bell')
+  if not name or name == '' then return end
+  local bell = ns .. 'bell:' .. name
+  if redis.call('LINDEX', bell, 0) ~= 'look' then redis.call('LPUSH', bell, 'look') end
   redis.call('PEXPIRE', bell, BELL_LIFE)
 end
 

@@ -10,7 +10,7 @@
 -- ARGV[3]  id        of the job
 -- ARGV[4]  by        who asks
 --
--- Returns  ok        'cancelled', or 'asked': it runs, and its worker is told with its next renewal
+-- Returns  ok        'cancelled', or 'asked': it runs; its worker is rung, and told with the renewal that follows
 --          missing   no such job
 --          state     the state in which it has already ended
 --          past conflict forgotten   the lane refuses (see _lane)
@@ -20,7 +20,7 @@ local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners')
+local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'worker')
 local state, reply = job[1], nil
 redis.call('ZREM', ns .. 'scheduled', '')
 if not state then
@@ -28,6 +28,7 @@ if not state then
 elseif state == 'running' then
   redis.call('HSET', ns .. 'job:' .. id, 'cancel', now)
   note(id, 'cancel asked by ' .. by)
+  ring_look(job[5] or '')
   reply = {'ok', 'asked'}
 elseif state == 'ready' or state == 'scheduled' then
   withdraw(id, state, job[2], job[3])

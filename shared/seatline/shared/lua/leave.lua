@@ -15,7 +15,9 @@
 local worker, offer, bell = ARGV[1], ARGV[2], ARGV[3]
 
 redis.call('ZREM', ns .. 'idle:' .. offer, worker)
-if redis.call('DEL', ns .. 'bell:' .. bell) == 1 then ring_offer(offer, 1) end
+local rung = redis.call('LINDEX', ns .. 'bell:' .. bell, -1)
+redis.call('DEL', ns .. 'bell:' .. bell)
+if rung and rung ~= 'look' then ring_offer(offer, 1) end
 if redis.call('GET', ns .. 'alarm') == worker then
   redis.call('DEL', ns .. 'alarm')
   ring_anyone()

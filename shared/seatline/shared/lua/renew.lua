@@ -1,4 +1,4 @@
--- renew: keep a worker's presence and the leases of all its jobs, and bring back cancellations. Also takes bites of
+-- renew: keep a worker's presence and the leases of all its jobs, and bring back what is asked of it. Also takes bites of
 -- the common work (promote, trim) and a first look at leases that seem expired. Idempotent by nature: unnumbered.
 --
 -- Needs    _base _bells _lines _finish _promote
@@ -16,7 +16,8 @@
 --
 -- Returns  ok        now, known (1, or 0: register the offer again), a word for each pair ('held', 'cancel' = held, and
 --                    asked to stop, 'lost' = not this worker's lease), then what seems expired: each kind, a, b, deadline,
---                    to be sent to reap after one renewal interval if unchanged
+--                    to be sent to reap after one renewal interval if unchanged; then what people ask of this worker:
+--                    'pause', 'stop', 'stop-now' or ''
 --
 -- Events   none
 local worker, offer, lease, presence = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -51,7 +52,8 @@ redis.call('PEXPIRE', ns .. 'worker:' .. worker, presence)
 redis.call('ZADD', ns .. 'workers', now + tonumber(presence), worker)
 redis.call('ZREMRANGEBYSCORE', ns .. 'workers', '-inf', now - 86400000)
 local known = redis.call('PEXPIRE', ns .. 'offer:' .. offer, presence)
-if redis.call('HEXISTS', ns .. 'worker:' .. worker, 'offer') == 0 then known = 0 end  -- it was away: who it is has expired
+local said = redis.call('HMGET', ns .. 'worker:' .. worker, 'offer', 'asked')
+if not said[1] then known = 0 end  -- it was away: who it is has expired
 promote(100)
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
 
@@ -64,4 +66,4 @@ late = redis.call('ZRANGEBYSCORE', ns .. 'programs', '-inf', now, 'WITHSCORES', 
 for i = 1, #late, 2 do
   suspects[#suspects + 1] = {'session', string.match(late[i], '^[^|]+'), string.match(late[i], '|(.*)$'), late[i + 1]}
 end
-return {'ok', now, known, words, suspects}
+return {'ok', now, known, words, suspects, said[2] or ''}

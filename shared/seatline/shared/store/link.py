@@ -237,13 +237,13 @@ class Link:
         result: list[Any] = reply
         return result
 
-    def block(self, key: str, seconds: float) -> bool:
-        """Wait for a bell; True if it rang. The answer may take ``seconds`` longer than others may."""
+    def block(self, key: str, seconds: float) -> bytes:
+        """Wait for a bell; returns what rang it, or b"". The answer may take ``seconds`` longer than others may."""
         connection = self._connection
         usual = connection.socket_timeout
         try:
             connection.send_command("BLPOP", key, f"{seconds:.3f}", check_health=False)
-            return connection.read_response(timeout=seconds + usual) is not None
+            reply = connection.read_response(timeout=seconds + usual)
         except exceptions.ResponseError as error:
             self.close()
             raise self.said_no(error) from None
@@ -253,3 +253,4 @@ class Link:
         except BaseException:
             self.close()
             raise
+        return b"" if reply is None else bytes(reply[1])

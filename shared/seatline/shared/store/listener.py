@@ -1,14 +1,18 @@
 """A listener: one connection that waits on one bell.
 
 Every connection has a bell of its own, with a new name after each reconnection: a half-open old connection that the
-server still believes in must not swallow the ring. Whoever reconnects must look first; ``wait`` says so by returning
-True, as if the bell had rung.
+server still believes in must not swallow the ring. Whoever meets a lost connection registers the new name and looks
+first.
+
+A bell brings one of two words. ``ring``: there may be work, or an end. ``look``: somebody asks something of this worker
+(to stop a job, to pause, to stop), and its next renewal brings it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Literal
 
 from seatline.shared.keys import Keys
 from seatline.shared.store.lane import client_id
@@ -28,8 +32,8 @@ class Listener:
         self._link = link()
         self.name = client_id()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for at most ``seconds`` (5 at most). True: it rang, or look anyway (a new connection, a new name).
+    def wait(self, seconds: float) -> Literal["", "ring", "look"]:
+        """Wait for at most ``seconds`` (5 at most); returns what came, "" if nothing did.
 
         Raises:
             Lost, NotNow: the server is away; the name has changed, so register again before the next wait.
@@ -38,10 +42,13 @@ class Listener:
         try:
             if not self._link.connected:
                 self._link.open(meet=False)
-            return self._link.block(self._keys.bell(self.name), max(0.01, min(seconds, LONGEST)))
+            came = self._link.block(self._keys.bell(self.name), max(0.01, min(seconds, LONGEST)))
         except (Lost, NotNow):
             self.name = client_id()
             raise
+        if came == b"look":
+            return "look"
+        return "ring" if came else ""
 
     def wait_or_look(self, seconds: float, *, rename: bool = True) -> None:
         """Wait, or return at once when the server is away: whoever asks next will be patient, or told.
