@@ -114,15 +114,15 @@ MUTANTS = [
     Mutant(
         "attempt-not-counted",
         "_reserve",
-        "if job[i] == 'attempt' then attempt = job[i + 1] + 1 end",
-        "",
+        "local attempt = (had.attempt or 0) + 1",
+        "local attempt = 1",
         "every attempt is the first",
     ),
     Mutant(
         "hand-back-counted",
         "_settle",
-        "'attempt', (place[4] or 1) - 1)",
-        "'attempt', place[4] or 1)",
+        "'attempt', (job[4] or 1) - 1)",
+        "'attempt', job[4] or 1)",
         "a job that was only handed back has used up an attempt",
     ),
     Mutant(
@@ -176,9 +176,9 @@ MUTANTS = [
     ),
     Mutant(
         "ids-by-tostring",
-        "submit",
+        "_accept",
         "local id = string.format('%016.0f', next)",
-        "local id = tostring(next)\n    id = string.rep('0', 16 - #id) .. id",
+        "local id = tostring(next)\n      id = string.rep('0', 16 - #id) .. id",
         "ids repeat beyond 10^14",
     ),
     Mutant(
@@ -271,8 +271,8 @@ MUTANTS = [
     Mutant(
         "index-not-told",
         "_lines",
-        "  index_head(type, uses, indexed, spec)\n  ring",
-        "  ring",
+        "  index_head(type, uses, indexed, spec)\n  if expires",
+        "  if expires",
         "a job that comes back is not seen by workers of many types",
         many=2,
     ),

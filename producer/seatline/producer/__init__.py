@@ -11,6 +11,6 @@ from seatline.producer.handle import JobHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
 from seatline.producer.why import Obstacle
-from seatline.shared.job import Job, JobRecord
+from seatline.shared.job import Attempt, Job, JobRecord
 
-__all__ = ["Job", "JobHandle", "JobRecord", "Obstacle", "Pools", "ProgramSession", "Queue"]
+__all__ = ["Attempt", "Job", "JobHandle", "JobRecord", "Obstacle", "Pools", "ProgramSession", "Queue"]

@@ -9,6 +9,7 @@ from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
 from seatline.shared.errors import (
     JobCancelled,
+    JobExpired,
     JobFailed,
     JobInterrupted,
     JobLost,
@@ -16,7 +17,7 @@ from seatline.shared.errors import (
     NoSuchJob,
     ResultExpired,
 )
-from seatline.shared.job import JobRecord, check_priority
+from seatline.shared.job import Attempt, JobRecord, check_priority
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
@@ -77,6 +78,16 @@ class JobHandle:
         lines = self._queue.store.read(reads.history(self._queue.store.keys, self.id))
         return [f"{when.isoformat(timespec='seconds')} {what}" for when, what in lines]
 
+    def attempts(self) -> list[Attempt]:
+        """The failed attempts after which it ran again, oldest first, at most 20; its record has the last error (C16)."""
+        return self._queue.store.read(reads.attempts(self._queue.store.keys, self.id))
+
+    def log(self) -> list[str]:
+        """What its handler logged (``ctx.log``), oldest first, each line with its time; the newest 1,000 are kept (C17)."""
+        kept = self._queue.store.read(reads.log_lines(self._queue.store.keys, self.id))
+        lines = [f"{when.isoformat(timespec='milliseconds')} {line}" for when, line in kept.lines]
+        return [f"... {kept.cut} older lines were cut", *lines] if kept.cut else lines
+
     def cancel(self) -> str:
         """End it if it waits ('cancelled'), ask it to stop if it runs ('asked').
 
@@ -132,7 +143,8 @@ class JobHandle:
             timeout: seconds, or None for as long as it takes.
 
         Raises:
-            JobFailed: it failed; with the remote traceback. JobCancelled, JobInterrupted, JobSkipped, JobLost: its kinds.
+            JobFailed: it failed; with the remote traceback. JobCancelled, JobInterrupted, JobSkipped, JobExpired, JobLost:
+                its kinds.
             ResultExpired: it succeeded, but the result is no longer kept.
             TimeoutError: it has not ended by then; the job goes on.
 
@@ -163,7 +175,18 @@ def outcome(record: JobRecord) -> Any:
                 f"{name} was interrupted: {record.error}. `seatline jobs resubmit {int(record.id)}` runs it."
             )
         case "skipped":
-            raise JobSkipped(f"{name} was skipped: {record.reason or record.error or 'nothing to do'}.")
+            reason = record.reason or "nothing to do"
+            raise JobSkipped(f"{name} was skipped: {reason.rstrip('.')}.", error=reason)
+        case "expired":
+            until = f" after {record.expires:%F %T} UTC" if record.expires else " so late"
+            last = f" Its last attempt had failed: {record.error_type}: {record.error}." if record.error else ""
+            raise JobExpired(
+                f"{name} expired: it was not to start{until}, and had not started by then.{last} "
+                "Enqueue it again, or give it longer.",
+                error_type=record.error_type or "",
+                error=record.error or "",
+                traceback=record.traceback or "",
+            )
         case _:
             raise JobFailed(
                 f"{name} {record.state}: {record.error_type or 'error'}: {record.error}\n{record.traceback or ''}".rstrip(),

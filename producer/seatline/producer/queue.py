@@ -96,6 +96,7 @@ class Queue:
         delay: float | dt.timedelta | None = None,
         token: str | None = None,
         result_ttl: float | None = None,
+        expires: float | dt.timedelta | dt.datetime | None = None,
     ) -> JobHandle:
         """Put one job on the queue, in one round trip, exactly once; see :class:`~seatline.shared.job.Job`.
 
@@ -109,7 +110,7 @@ class Queue:
             OutcomeUnknown: the connection was lost for longer than the deadline after sending.
 
         """
-        job = Job(type, params or {}, priority, uses, tenant, title, tags, at, delay, token, result_ttl)
+        job = Job(type, params or {}, priority, uses, tenant, title, tags, at, delay, token, result_ttl, expires)
         (accepted,) = self._submit([self._words(job)])
         return JobHandle(self, accepted.id, accepted.created, existed=accepted.existed)
 

@@ -3,7 +3,7 @@
 A :class:`Scene` is what the server looked like in one consistent read: gates, types, pools with holders, who is live and
 who is idle. From it each waiting job gets its obstacles (``why``) or, in a listing, one word (``reason``):
 
-``due``, ``paused``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
+``due``, ``expired``, ``paused``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
 """
 
 from __future__ import annotations
@@ -128,9 +128,13 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
         return []
     scene = Scene.of(store)
     found: list[Obstacle] = []
+    if job.expires is not None and job.expires < scene.now:
+        late = f"it was not to start after {job.expires:%F %T} UTC; it ends as expired when a worker looks."
+        found.append(Obstacle("expired", late, "Enqueue it again."))
     if job.state == "scheduled" and job.due is not None:
         left = (job.due - scene.now).total_seconds()
-        found.append(Obstacle("due", f"it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
+        failed = f"attempt {job.attempt} failed ({job.error_type}); " if job.error else ""
+        found.append(Obstacle("due", f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
     found += _gates(scene, job)
     if not scene.served(job.type):
         age = _span((scene.now - (job.created or scene.now)).total_seconds())
@@ -253,6 +257,8 @@ class Reasons:
             return "due"
         if job.state != "ready":
             return "-"
+        if job.expires is not None and job.expires < self._scene.now:
+            return "expired"
         if _gates(self._scene, job):
             return "paused"
         if not self._scene.served(job.type):

@@ -29,6 +29,7 @@
     |   |-- JobCancelled
     |   |-- JobInterrupted
     |   |-- JobSkipped
+    |   |-- JobExpired                  it could not start in time
     |   `-- JobLost                       the server lost the job (or gave its id to another)
     |-- ResultExpired                     result(): it succeeded, its value is no longer kept
     |-- PayloadError                      stored bytes cannot be read as a value
@@ -56,6 +57,7 @@ __all__ = [
     "HandlerDiffers",
     "InvalidInput",
     "JobCancelled",
+    "JobExpired",
     "JobFailed",
     "JobInterrupted",
     "JobLost",
@@ -227,6 +229,10 @@ class JobInterrupted(JobFailed):
 
 class JobSkipped(JobFailed):
     """The job ended as skipped: its handler found nothing to do."""
+
+
+class JobExpired(JobFailed):
+    """The job was not started in time: it waited beyond its expires. Enqueue it again, or give it longer."""
 
 
 class JobLost(JobFailed):

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
 from seatline.shared.config import NAME, check_name
-from seatline.shared.errors import InvalidInput
+from seatline.shared.errors import InvalidInput, PayloadError
 from seatline.shared.keys import id_text
 
 __all__ = [
@@ -26,8 +28,10 @@ __all__ = [
     "DEFAULT_PRIORITY",
     "RESULT_TTL",
     "WAITING",
+    "Attempt",
     "Job",
     "JobRecord",
+    "attempt_text",
     "check_priority",
     "job_id",
     "job_words",
@@ -45,9 +49,15 @@ POOLS_MOST: Final = 16
 TYPES_REMEMBERED: Final = 10_000
 RESULT_TTL: Final = 24 * 3600.0
 TTL_MOST: Final = 366 * 24 * 3600.0
+MESSAGE_MOST: Final = 2_000
+TRACEBACK_MOST: Final = 4_000
 WAITING: Final = ("ready", "scheduled")
 
 _known_types: set[str] = set()
+_ATTEMPT: Final = re.compile(
+    r"(?P<ms>\d+) attempt (?P<attempt>\d+) by (?P<worker>\S+): (?P<kind>[^\n]*)\n  (?P<message>.*?)\n\n(?P<traceback>.*)",
+    re.ASCII | re.DOTALL,
+)
 
 
 @dataclass(slots=True, kw_only=False)
@@ -66,6 +76,8 @@ class Job:
         delay: seconds from now; becomes an absolute moment when the server accepts the job (T2).
         token: your own name for this submission: enqueued again, it is the same job (exactly once).
         result_ttl: seconds for which its result is kept; 1 day by default.
+        expires: it is not started after this: seconds from its acceptance, or a moment with a time zone; it then ends as
+            ``expired``. It must lie after ``at`` or ``delay``. An attempt that has begun is not cut short.
 
     """
 
@@ -80,6 +92,7 @@ class Job:
     delay: float | dt.timedelta | None = None
     token: str | None = None
     result_ttl: float | None = None
+    expires: float | dt.timedelta | dt.datetime | None = None
 
 
 def check_priority(value: object) -> int:
@@ -125,10 +138,28 @@ def uses_map(text: str) -> dict[str, int]:
     return {pool: int(seats) for pool, _, seats in (part.partition("=") for part in text.split(","))}
 
 
-def _due(job: Job) -> str:
-    """Say when: '' = now, epoch ms, or '+ms' which the server adds to its own clock."""
+def _times(job: Job) -> str:
+    """Say when it is due and, behind a '/', until when it may start.
+
+    Each is '', epoch ms, or '+ms' which the server adds to its own clock.
+    """
     if job.at is not None and job.delay is not None:
         raise InvalidInput("at, delay: give one of them, not both.")
+    due = _due(job)
+    if job.expires is None:
+        return due
+    until = _expires(job)
+    # Told from different clocks, they are compared by this one: only what is plainly wrong is refused.
+    if due and _from_now(until) <= _from_now(due):
+        name, value = ("at", job.at) if job.at is not None else ("delay", job.delay)
+        raise InvalidInput(
+            f"expires: {job.expires!r} does not lie after {name}: {value!r}; the job could never start. "
+            f"Give a later expires, or an earlier {name}."
+        )
+    return f"{due}/{until}"
+
+
+def _due(job: Job) -> str:
     if job.at is not None:
         at: object = job.at
         if isinstance(at, dt.datetime) and at.tzinfo is not None:
@@ -144,8 +175,26 @@ def _due(job: Job) -> str:
     return ""
 
 
+def _expires(job: Job) -> str:
+    until: object = job.expires
+    if isinstance(until, dt.datetime) and until.tzinfo is not None:
+        return str(max(1, int(until.timestamp() * 1000)))
+    seconds = until.total_seconds() if isinstance(until, dt.timedelta) else until
+    if type(seconds) in {int, float} and 0 < cast("float", seconds) <= 10 * TTL_MOST:
+        return f"+{max(1, int(cast('float', seconds) * 1000))}"
+    raise InvalidInput(
+        f"expires: {until!r} is neither a number of seconds, more than 0 and at most ten years, nor a moment with a time "
+        "zone. Use expires=seconds, a timedelta, or datetime(..., tzinfo=...)."
+    )
+
+
+def _from_now(word: str) -> float:
+    """Return the ms from now to a moment of :func:`_times`."""
+    return int(word) if word.startswith("+") else int(word) - time.time() * 1000
+
+
 def job_words(job: Job) -> list[str | bytes]:
-    """Check a job and write it as the submit script reads it: fields, due, token, content, uses, then hash words."""
+    """Check a job and write it as ``_accept.lua`` reads it: fields, due, token, content, uses, then hash words."""
     type_, priority = job.type, job.priority
     if type(type_) is not str or type_ not in _known_types:
         check_name("type", type_)
@@ -168,7 +217,7 @@ def job_words(job: Job) -> list[str | bytes]:
         token = check_name("token", job.token)
         content = hashlib.blake2b(f"{type_} {uses} {job.tenant}".encode() + packed, digest_size=8).hexdigest()
         words += ("submission", token)
-    due = "" if job.at is None and job.delay is None else _due(job)
+    due = "" if job.at is None and job.delay is None and job.expires is None else _times(job)
     return [str(len(words)), due, token, content, uses, *words]
 
 
@@ -205,7 +254,11 @@ def _moment(value: bytes | None) -> dt.datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A snapshot of a job: plain attributes, times in UTC. ``handle.state()`` asks the server again."""
+    """A snapshot of a job: plain attributes, times in UTC. ``handle.state()`` asks the server again.
+
+    While it waits for its next attempt, ``error_type``, ``error`` and ``traceback`` are those of the last one; they go when
+    the next one begins. ``overdue``: its handler has gone on past its timeout and could not be stopped.
+    """
 
     id: str
     type: str
@@ -235,6 +288,9 @@ class JobRecord:
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
     result_until: dt.datetime | None = None
+    expires: dt.datetime | None = None
+    progress: str | None = None
+    overdue: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
@@ -287,4 +343,56 @@ class JobRecord:
             started=_moment(fields.get("started")),
             finished=_moment(fields.get("finished")),
             result_until=_moment(fields.get("result_until")),
+            expires=_moment(fields.get("expires")),
+            progress=text("progress"),
+            overdue="overdue" in fields,
+        )
+
+
+def attempt_text(attempt: int, worker: str, error_type: str, error: str, traceback: str) -> str:
+    r"""Write a failed attempt for the list ``job:<id>:attempts``, where the server puts the moment (epoch ms) in front.
+
+    ::
+
+        1785312030000 attempt 2 by k3v9m2hx0q7t: ConnectionError
+          the mail server is away
+                                        <- the first empty line ends the message, whose lines have two blanks in front
+        Traceback (most recent call last): ...
+
+    The message is cut at 2,000 characters, of the traceback the last 4,000 are kept. ``resubmit.lua`` writes the same.
+    """
+    message = error[:MESSAGE_MOST].replace("\n", "\n  ")
+    kind = "".join(error_type.split()) or "?"
+    return f"attempt {attempt} by {worker}: {kind}\n  {message}\n\n{traceback[-TRACEBACK_MOST:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that failed and after which the job ran again: when it ended (UTC), its number, by whom, why."""
+
+    moment: dt.datetime
+    attempt: int
+    worker: str
+    error_type: str
+    error: str
+    traceback: str
+
+    @classmethod
+    def read(cls, entry: str) -> Attempt:
+        """Read an entry of the list: the moment and what :func:`attempt_text` wrote.
+
+        Raises:
+            PayloadError: something else has written it.
+
+        """
+        found = _ATTEMPT.fullmatch(entry)
+        if found is None:
+            raise PayloadError(f"attempts: {entry[:80]!r} is no entry of Seatline's.")
+        return cls(
+            moment=dt.datetime.fromtimestamp(int(found["ms"]) / 1000, dt.UTC),
+            attempt=int(found["attempt"]),
+            worker=found["worker"],
+            error_type=found["kind"],
+            error=found["message"].replace("\n  ", "\n"),
+            traceback=found["traceback"],
         )

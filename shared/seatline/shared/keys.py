@@ -11,11 +11,15 @@ seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
 job:<id>:result                       string  the result, expires (result_until in the job)
 job:<id>:history                      list    what people and losses did to it, newest last, at most 100
+job:<id>:attempts                     list    failed attempts after which it ran again, newest last, at most 20
+job:<id>:log                          list    what its handler logged, newest last
 token:<token>                         string  the producer's own token: id and digest of the content
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
                                       hash    further ready sets)
 scheduled                             zset    score = due (epoch ms)
+expiring                              zset    jobs not to start after a moment: score = that (epoch ms); one that has
+                                              started or ended stays until then
 running                               zset    score = lease deadline (epoch ms)
 finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
 pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority
@@ -55,8 +59,8 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|paused|types|scheduled|running|pools|programs|workers|offers|events": "persistent",
-    rf"job:{_ID}(:history)?": "persistent",
+    r"about|seq|paused|types|scheduled|expiring|running|pools|programs|workers|offers|events": "persistent",
+    rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatline.shared.calls.base import Command, Read, text
-from seatline.shared.job import JobRecord
+from seatline.shared.job import Attempt, JobRecord
 from seatline.shared.keys import Keys
 
 __all__ = [
     "About",
+    "JobLog",
     "PoolRecord",
     "Session",
     "TypeRecord",
     "WorkerRecord",
     "about",
+    "attempts",
     "history",
     "job_records",
+    "log_lines",
     "name_set",
     "page",
     "pool_records",
@@ -62,14 +65,34 @@ def job_records(keys: Keys, ids: Sequence[str]) -> Read[list[JobRecord | None]]:
     return Read(commands, parse)
 
 
+def _stamped(lines: Sequence[bytes]) -> list[tuple[dt.datetime, str]]:
+    parts = [text(line).partition(" ") for line in lines]
+    return [(_moment(float(ms)), what) for ms, _, what in parts]
+
+
 def history(keys: Keys, job_id: str) -> Read[list[tuple[dt.datetime, str]]]:
     """Return what was done to a job: when, what."""
+    return Read([("LRANGE", keys.job(job_id) + ":history", 0, -1)], lambda replies: _stamped(replies[0]))
 
-    def parse(replies: Sequence[Any]) -> list[tuple[dt.datetime, str]]:
-        lines = [text(line).partition(" ") for line in replies[0]]
-        return [(_moment(float(ms)), what) for ms, _, what in lines]
 
-    return Read([("LRANGE", keys.job(job_id) + ":history", 0, -1)], parse)
+@dataclass(frozen=True, slots=True)
+class JobLog:
+    """What a job's handler logged: when, what, oldest first; ``cut`` older lines are no longer kept."""
+
+    lines: list[tuple[dt.datetime, str]]
+    cut: int
+
+
+def log_lines(keys: Keys, job_id: str) -> Read[JobLog]:
+    """Return a job's log over all its attempts, at most the newest 1,000 lines."""
+    commands: list[Command] = [("LRANGE", keys.job(job_id) + ":log", 0, -1), ("HGET", keys.job(job_id), "log_cut")]
+    return Read(commands, lambda replies: JobLog(_stamped(replies[0]), int(replies[1] or 0)))
+
+
+def attempts(keys: Keys, job_id: str) -> Read[list[Attempt]]:
+    """Return the failed attempts after which a job ran again, oldest first, at most 20."""
+    command: Command = ("LRANGE", keys.job(job_id) + ":attempts", 0, -1)
+    return Read([command], lambda replies: [Attempt.read(text(entry)) for entry in replies[0]])
 
 
 def token_owner(keys: Keys, token: str) -> Read[str | None]:

@@ -48,10 +48,11 @@ local function forget_offer(offer)
   redis.call('DEL', index, ns .. 'offer:' .. offer, ns .. 'idle:' .. offer)
 end
 
--- Put a job at its place in its line and ring for it.
-local function line_up(id, type, uses, priority)
+-- Put a job at its place in its line and ring for it. If it may not start after `expires`, that is looked after again.
+local function line_up(id, type, uses, priority, expires)
   local indexed, spec = line_known(type, uses)
   redis.call('ZADD', line_key(type, uses), priority, id)
   index_head(type, uses, indexed, spec)
+  if expires then redis.call('ZADD', ns .. 'expiring', expires, id) end
   ring(type, 1)
 end

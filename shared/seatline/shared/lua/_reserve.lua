@@ -1,6 +1,8 @@
 -- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
 -- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
--- looked at again. Needs _base, _bells, _lines, _seats.
+-- looked at again. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _promote.
+local HAD = {attempt = true, expires = true, listeners = true, error = true, seats = true, progress = true, overdue = true}
+local LATE_MOST = 200  -- jobs that come too late, found in one call
 
 -- Step a line: the next head of the present bite, or of the next one.
 local function step_line(line)
@@ -95,16 +97,24 @@ local function best_of(sources)
   return best
 end
 
--- Hand one job over: its lease, token, attempt and what happens if it is lost are written together.
+-- Hand one job over: its lease, token, attempt and what happens if it is lost are written together. What it keeps of
+-- an earlier attempt goes: that error is among its attempts. Returns nil if it was not to start so late: it ends.
 local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
-  local job, attempt, had = redis.call('HGETALL', key), 1, false
+  local job, had = redis.call('HGETALL', key), {}
   for i = 1, #job, 2 do
-    if job[i] == 'attempt' then attempt = job[i + 1] + 1 end
-    if job[i] == 'seats' then had = true end
+    if HAD[job[i]] then had[job[i]] = job[i + 1] end
+  end
+  if had.expires and tonumber(had.expires) < now then
+    if source.spec ~= 'none' then untake_seats(source.spec) end
+    ends_late(id, had.listeners)
+    return nil
+  end
+  local attempt = (had.attempt or 0) + 1
+  if had.error or had.seats or had.progress or had.overdue then
+    redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'seats', 'progress', 'overdue')
   end
   if source.spec == 'none' then
-    if had then redis.call('HDEL', key, 'seats') end
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
       'if_lost', source.if_lost)
   else
@@ -114,10 +124,11 @@ local function hand_over(id, source, worker, token)
   return {id, attempt, job}
 end
 
--- Up to `want` jobs of what is offered; returns them and their ids. What is left of each source rings the next worker
--- if it could start, and claims its seats if not. `was_idle`: the worker's claims counted, and lapse if it is busy now.
+-- Up to `want` jobs of what is offered; returns them, their ids, and whether it is to look again: so many had come too
+-- late. What is left of each source rings the next worker if it could start, and claims its seats if not. `was_idle`:
+-- the worker's claims counted, and lapse if it is busy now.
 local function reserve(offer, offered, want, worker, token, deadline, was_idle)
-  local types, sources, others, jobs, taken, leases = {}, nil, nil, {}, {}, {}
+  local types, sources, others, jobs, taken, leases, passed = {}, nil, nil, {}, {}, {}, 0
   if string.sub(offered, 1, 1) == '*' then
     sources = open_index(offer)
   else
@@ -126,7 +137,7 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
   end
   while true do
     local best = best_of(sources)
-    if not best then break end
+    if not best or passed >= LATE_MOST then break end
     local id, full = best.id, #jobs >= want
     if full and others == nil then others = anyone_idle() end
     if full and not others then break end
@@ -136,9 +147,13 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
       if free then ring(best.type, 1) end
       best:pass()
     elseif free then
-      jobs[#jobs + 1] = hand_over(id, best, worker, token)
-      taken[#taken + 1] = id
-      leases[#leases + 1], leases[#leases + 2] = deadline, id
+      local job = hand_over(id, best, worker, token)
+      if job then
+        jobs[#jobs + 1], taken[#taken + 1] = job, id
+        leases[#leases + 1], leases[#leases + 2] = deadline, id
+      else
+        passed = passed + 1
+      end
       if best.bite then best[#best + 1] = id end
       best:step()
     else
@@ -150,5 +165,5 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
     if was_idle and #jobs >= want and (source.index or not has_idle(source.type)) then claims_lapse(source.spec) end
   end
   if #leases > 0 then redis.call('ZADD', ns .. 'running', unpack(leases)) end
-  return jobs, taken
+  return jobs, taken, passed >= LATE_MOST
 end

@@ -157,6 +157,17 @@ local function take_seats(spec, priority, id, owner, deadline, type, only_look)
   return ok
 end
 
+-- Undo a take_seats of this call, the last one: its job does not start after all.
+local function untake_seats(spec)
+  for _, seat in ipairs(seats_of(spec)) do
+    local pool = pool_of(seat[1])
+    local last = #pool.granted
+    pool.granted[last], pool.granted[last - 1] = nil, nil
+    pool.used = pool.used - seat[2]
+    pool.look = true
+  end
+end
+
 -- Give back what an owner holds of a spec; only what is really held counts, so it happens once.
 local function free_seats(spec, owner)
   for _, seat in ipairs(seats_of(spec)) do

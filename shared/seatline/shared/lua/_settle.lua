@@ -1,5 +1,7 @@
 -- _settle: takes a worker's reports of what ended. A report counts only if its token is the lease's (equality, never
--- order: DESIGN 5.4), and once a call. Needs _base, _bells, _lines, _seats, _finish.
+-- order: DESIGN 5.4), and once a call. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _accept.
+local ATTEMPTS_KEPT = 20
+local posted = {}
 
 -- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's.
 local function read_reports(first, count)
@@ -12,9 +14,58 @@ local function read_reports(first, count)
     local report = {id = id, job = mine and job, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
       at = at + 6, last = at + 5 + fields}
     reports[i], at = report, report.last + 2
-    for _ = 1, tonumber(ARGV[at - 1]) do at = at + 5 + tonumber(ARGV[at]) end
+    local jobs = ARGV[at - 1]
+    if jobs ~= '0' then
+      report.starts = {}
+      for k = 1, tonumber(jobs) do
+        report.starts[k], at = at, at + HEAD + tonumber(ARGV[at])
+      end
+    end
   end
   return reports
+end
+
+-- A job that is to run again: at its old place, uncounted, or after its delay. Returns the state in which it waits, or
+-- nil and the one in which it ends instead.
+local function run_again(report)
+  local id, key = report.id, ns .. 'job:' .. report.id
+  local job = redis.call('HMGET', key, 'type', 'uses', 'priority', 'attempt', 'cancel', 'expires')
+  if job[5] then return nil, 'cancelled' end
+  if report.outcome ~= 'retry' then
+    if not (job[1] and job[3]) then return nil, 'interrupted' end  -- a damaged record
+    redis.call('HSET', key, 'state', 'ready', 'attempt', (job[4] or 1) - 1)
+    line_up(id, job[1], job[2], job[3], job[6])
+    return 'ready'
+  end
+  if not (job[1] and job[3]) then return nil, 'failed' end
+  local due = now + tonumber(report.ms)
+  if job[6] and due > tonumber(job[6]) then
+    note(id, 'not run again: the next attempt would begin after the moment until which it may start')
+    return nil, 'failed'
+  end
+  redis.call('RPUSH', key .. ':attempts', now .. ' ' .. report.result)
+  redis.call('LTRIM', key .. ':attempts', -ATTEMPTS_KEPT, -1)
+  if due <= now then
+    redis.call('HSET', key, 'state', 'ready', unpack(ARGV, report.at, report.last))
+    line_up(id, job[1], job[2], job[3], job[6])
+    return 'ready'
+  end
+  due = string.format('%.0f', due)
+  redis.call('HSET', key, 'state', 'scheduled', 'due', due, unpack(ARGV, report.at, report.last))
+  comes_later(id, due)
+  return 'scheduled'
+end
+
+-- The jobs that it enqueues go with its end. The settle stands even if a token says no to one of them.
+local function post(report)
+  for _, at in ipairs(report.starts) do
+    local i = #posted + 1
+    posted[i] = at
+    if not token_fits(i, at) then
+      existed[i] = ''
+      note(report.id, 'enqueued no ' .. ARGV[at + 6] .. ': token ' .. ARGV[at + 2] .. ' stands for a job with other content')
+    end
+  end
 end
 
 -- Settle one; returns the state its job is in now, and whether it ended.
@@ -23,23 +74,17 @@ local function settle(report)
   if not job then return 'stale' end
   if job[3] then free_seats(job[3], 'job:' .. id .. ':' .. job[2]) end
   if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end
-  if outcome == 'returned' or outcome == 'abandoned' then
-    local place = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority', 'attempt', 'cancel')
-    if place[5] then
-      outcome = 'cancelled'
-    elseif not (place[1] and place[3]) then
-      outcome = 'interrupted'  -- a damaged record
-    else
-      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'attempt', (place[4] or 1) - 1)
-      line_up(id, place[1], place[2], place[3])
-      return 'ready'
-    end
+  if outcome == 'returned' or outcome == 'abandoned' or outcome == 'retry' then
+    local waits, ends = run_again(report)
+    if waits then return waits end
+    outcome, report.result = ends, ''
   end
   local more = {unpack(ARGV, report.at, report.last)}
   if report.result ~= '' then
     redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.ms)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
+  if report.starts and (outcome == 'succeeded' or outcome == 'skipped') then post(report) end
   finish(id, outcome, job[4], more)
   return outcome, true
 end

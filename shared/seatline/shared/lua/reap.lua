@@ -22,7 +22,7 @@ for at = FIRST, #ARGV - 3, 4 do
   if kind == 'job' then
     local score = tonumber(redis.call('ZSCORE', ns .. 'running', a) or -1)
     local job = redis.call('HMGET', ns .. 'job:' .. a, 'state', 'token', 'seats', 'listeners', 'if_lost', 'losses',
-      'type', 'uses', 'priority', 'cancel', 'worker')
+      'type', 'uses', 'priority', 'cancel', 'worker', 'expires')
     if score == deadline and score <= now and job[1] == 'running' and job[2] == b then
       taken[#words] = job
       out[#out + 1] = a
@@ -52,7 +52,7 @@ for i = 1, #words do
     elseif job[5] == 'rerun' and losses < most and job[7] and job[9] then
       words[i] = 'ready'
       redis.call('HSET', ns .. 'job:' .. a, 'state', 'ready', 'losses', losses)
-      line_up(a, job[7], job[8], job[9])
+      line_up(a, job[7], job[8], job[9], job[12])
     else
       words[i] = 'interrupted'
       finish(a, 'interrupted', job[4], {'losses', losses, 'error',

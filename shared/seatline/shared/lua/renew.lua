@@ -1,7 +1,7 @@
 -- renew: keep a worker's presence and the leases of all its jobs, and bring back what is asked of it. Also takes bites of
 -- the common work (promote, trim) and a first look at leases that seem expired. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _finish _promote
+-- Needs    _base _bells _lines _seats _finish _withdraw _promote
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -19,7 +19,7 @@
 --                    to be sent to reap after one renewal interval if unchanged; then what people ask of this worker:
 --                    'pause', 'stop', 'stop-now' or ''
 --
--- Events   none
+-- Events   expired (id ...)
 local worker, offer, lease, presence = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keep_ms, keep, fields, FIRST = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), 8
 
@@ -55,6 +55,8 @@ local known = redis.call('PEXPIRE', ns .. 'offer:' .. offer, presence)
 local said = redis.call('HMGET', ns .. 'worker:' .. worker, 'offer', 'asked')
 if not said[1] then known = 0 end  -- it was away: who it is has expired
 promote(100)
+late_done()
+seats_done()
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
 
 local suspects = {}

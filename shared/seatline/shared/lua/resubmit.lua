@@ -1,5 +1,5 @@
 -- resubmit: make an ended job ready again: same id, params and priority, attempts counted anew, the old error kept in
--- its history (Q22).
+-- its history and, with its traceback, among its attempts (Q22). Until when it was to start no longer counts.
 --
 -- Needs    _base _lane _bells _lines _seats _withdraw
 --
@@ -22,7 +22,8 @@ local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local known = lane_known(lane, number, digest)
 if known then return known end
 local key = ns .. 'job:' .. id
-local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt')
+local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt',
+  'worker', 'traceback')
 local state = job[1]
 if not (state and job[2] and job[4]) then return lane_keep(lane, number, digest, {'missing'}) end
 if state == 'ready' or state == 'scheduled' or state == 'running' then
@@ -31,8 +32,15 @@ end
 redis.call('ZREM', ns .. 'finished:' .. state, id)
 note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[7] or 0)
   .. (job[6] and ': ' .. (job[5] or '') .. ' ' .. job[6] or ''))
-redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'result_until', 'finished', 'cancel', 'losses', 'attempt',
-  'worker', 'started', 'token', 'seats')
+if job[6] then
+  -- The text of attempt_text in job.py.
+  redis.call('RPUSH', key .. ':attempts', now .. ' attempt ' .. (job[7] or 0) .. ' by ' .. (job[8] or '?') .. ': '
+    .. (job[5] or '?') .. '\n  ' .. string.gsub(string.sub(job[6], 1, 2000), '\n', '\n  ') .. '\n\n'
+    .. string.sub(job[9] or '', -4000))
+  redis.call('LTRIM', key .. ':attempts', -20, -1)
+end
+redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'reason', 'result_until', 'finished', 'cancel', 'losses',
+  'attempt', 'worker', 'started', 'token', 'seats', 'expires', 'progress', 'overdue')
 redis.call('DEL', key .. ':result')
 redis.call('HSET', key, 'state', 'ready')
 line_up(id, job[2], job[3], job[4])

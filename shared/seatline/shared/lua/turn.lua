@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _promote _reserve _settle _idle
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -20,16 +20,17 @@
 -- ARGV[11] keep      finished jobs kept of each state
 -- ARGV[12] count     reports that follow, at most 256
 -- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms), fields, then that many words for the job's
---                    hash; jobs, then that many jobs, each in the words that submit takes.
---                    outcome: succeeded, failed, skipped, cancelled; returned = not begun, to its old place, uncounted;
---                    abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
+--                    hash; jobs, then that many jobs, each in the words that submit takes: accepted if it succeeded or
+--                    was skipped. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, and runs
+--                    again in ms, result is the text for its attempts; returned = not begun, to its old place,
+--                    uncounted; abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
 --
--- Returns  ok        now, due (ms until the next due job if this worker holds the alarm, else -1), then a state for
---                    each report ('stale' = the lease was not this worker's), the jobs (each id, attempt, hash), their token
+-- Returns  ok        now, due (ms until the next due job if this worker holds the alarm, 0 if it did not see all that it
+--                    might have, else -1), then a state for each report ('stale' = the lease was not this worker's), the jobs (each id, attempt, hash), their token
 --          no-offer  the worker's offer is not known (any more): register, then repeat under a new number
 --          past conflict forgotten   the lane refuses (see _lane)
 --
--- Events   worker, settled (id:state ...), reserved (id ...)
+-- Events   worker, settled (id:state ...), reserved (id ...); expired (id ...); submitted first, count
 local lane, number, digest = KEYS[2], ARGV[1], ARGV[2]
 local worker, offer, lease, want = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local bell, block, listed = ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1'
@@ -69,15 +70,17 @@ for i, report in ipairs(reports) do
   states[i], told[i] = state, report.id .. ':' .. state
   if ended then touched[state] = true end
 end
-finish_done()
+if #posted > 0 then accept(posted) end
+coming_done()
 -- Promotion is common work: a busy worker does it now and then, all others at once.
 if listed or bell == '' or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
-local jobs, taken = {}, {}
+local jobs, taken, again = {}, {}, false
 if not halted and (want > 0 or listed) then
-  jobs, taken = reserve(offer, offered[2], want, worker, token, now + lease, listed)
+  jobs, taken, again = reserve(offer, offered[2], want, worker, token, now + lease, listed)
 end
+late_done()
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
@@ -90,6 +93,8 @@ if bell ~= '' and #jobs < want then
 elseif listed then
   pass_alarm(worker)
 end
+if due < 0 then alarm_anew() end
+if again then due = 0 end
 seats_done()
 if count > 0 or #taken > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled', table.concat(told, ' '),
