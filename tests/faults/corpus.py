@@ -16,7 +16,7 @@ from harness.waiting import wait_until
 
 from seatline.shared.calls import jobs, pools, reads, workers
 from seatline.shared.calls.base import Call, Read
-from seatline.shared.calls.workers import Kept, Report, Suspect, Taken, Turn
+from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
 from seatline.shared.config import Settings
 from seatline.shared.job import Job, job_words
 from seatline.shared.store import Store
@@ -335,6 +335,27 @@ def _ask_resume(scene: Scene) -> Call[Any]:
     return workers.ask("w1", "resume", "me")
 
 
+def _sleep(scene: Scene) -> Call[Any]:
+    """It held the alarm; what it leaves claims a seat."""
+    scene.pool(1)
+    scene.hold()
+    scene.offer()
+    scene.offer("w2")
+    scene.submit(Job("free", delay=4), Job("seated"))
+    scene.reserve(1, bell="bell1")
+    scene.reserve(1, worker="w2", bell="bell2")
+    return workers.sleep("w1", OFFER, 600_000, 90_000, {"state": "sleeping"})
+
+
+def _note(scene: Scene) -> Call[Any]:
+    """One that runs, one whose lease is another's."""
+    scene.offer()
+    scene.submit(Job("free"))
+    (taken,) = scene.reserve(1)
+    notes = [Note(taken.id, taken.token, {"progress": "1"}, ["one", "two"]), Note(taken.id, "other:1:1", {}, ["three"])]
+    return workers.note(notes)
+
+
 def _cancel_missing(scene: Scene) -> Call[Any]:
     return jobs.cancel("0000000000000042", "me")
 
@@ -467,6 +488,8 @@ CASES = [
     Case("cancel-missing", _cancel_missing),
     Case("ask", _ask),
     Case("ask-resume", _ask_resume),
+    Case("sleep", _sleep),
+    Case("note", _note),
     Case("remove", _remove),
     Case("remove-ended", _remove_ended),
     Case("resubmit", _resubmit),

@@ -29,6 +29,10 @@ CLOCK = """\
 local function clocked(command, key, ...)
   local clock = redis.call('HGET', KEYS[1], 'clock')
   if command == 'TIME' then return {string.sub(clock, 1, -4), string.sub(clock, -3) .. '000'} end
+  if command == 'PTTL' then
+    local left, time = redis.call('PTTL', key), redis.call('TIME')
+    return left < 0 and left or left + time[1] * 1000 + math.floor(time[2] / 1000) - clock
+  end
   if command == 'PEXPIRE' then return redis.call('PEXPIREAT', key, string.format('%.0f', clock + ...)) end
   local words = {...}
   if command == 'SET' and words[2] == 'PX' then

@@ -115,6 +115,12 @@ class FakeWorker:
             )
         )
 
+    def sleep(self, seconds: float, presence: float = 60.0) -> int:
+        """Log out as a classic worker does; it has closed its bell. Its next turn ends the registration."""
+        self._listed = True
+        fields: dict[str, Word] = {"state": "sleeping"}
+        return self.store.run(verbs.sleep(self.id, self.digest, int(seconds * 1000), int(presence * 1000), fields))
+
     def reap(self, *suspects: Suspect) -> list[str]:
         return self.store.run(verbs.reap(self.id, suspects))
 

@@ -1,4 +1,4 @@
-"""A worker's control: what people ask of it reaches it at once, idle, busy or asleep (C2, C13, C17, Q23).
+"""A worker's control: what people ask of it, how it sleeps, what its jobs tell.
 
 Fake workers act only when the test says so, so every order of events can be had.
 """
@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import pytest
 from harness.server import RealServer
+from harness.waiting import wait_until
 from redis import Redis
 from rules.fake_worker import FakeWorker
 
-from seatline.producer import Queue
-from seatline.shared.calls import workers
-from seatline.shared.errors import NoSuchWorker
+from seatline.producer import Job, Queue
+from seatline.producer.why import Scene
+from seatline.shared import scripts
+from seatline.shared.calls import reads, workers
+from seatline.shared.calls.workers import Note
+from seatline.shared.errors import InvalidInput, NoSuchWorker
 
 Fakes = Callable[..., FakeWorker]
 Word = Literal["pause", "resume", "stop", "stop-now"]
@@ -25,11 +30,13 @@ Word = Literal["pause", "resume", "stop", "stop-now"]
 
 @pytest.fixture
 def fake(server: RealServer, namespace: str) -> Iterator[Fakes]:
-    """Make fake workers for types that use nothing: ``fake("a", "b", slots=2)``."""
+    """Make fake workers: ``fake("a", "b", slots=2)`` for types that use nothing, or ``fake(vault={"vault": 1})``."""
     with contextlib.ExitStack() as made:
 
-        def make(*types: str, **options: Any) -> FakeWorker:
-            worker = FakeWorker(server.url, namespace, {type_: {} for type_ in types}, **options)
+        def make(*types: str, slots: int = 1, lease: float = 60.0, **uses: Any) -> FakeWorker:
+            worker = FakeWorker(
+                server.url, namespace, {**{type_: {} for type_ in types}, **uses}, slots=slots, lease=lease
+            )
             made.callback(worker.close)
             return worker
 
@@ -216,3 +223,228 @@ class TestAsk:
         assert presence(queue, redis, worker) == before
         told = [event for event in events(queue, redis) if b"asked" in event]
         assert told == [{b"asked": worker.id.encode(), b"word": b"pause", b"by": b"anna"}]
+
+
+class TestSleep:
+    """Classic mode: a worker that is away until it wakes by itself."""
+
+    def test_c2_asleep_it_counts_as_live(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C2, Q15, W1: until it wakes, and its presence longer, its types are supported; it holds no bell."""
+        worker = fake("a")
+        assert worker.turn(waits=False) == []
+        before = time.time()
+        until = worker.sleep(600, presence=30)
+        assert before + 599 < until / 1000 < time.time() + 601
+        keys = queue.store.keys
+        for name in (f"worker:{worker.id}", f"offer:{worker.digest}"):
+            assert 600_000 < int(redis.pttl(keys(name))) <= 630_000
+        assert presence(queue, redis, worker)["state"] == "sleeping"
+        assert until + 29_000 < float(redis.zscore(keys("workers"), worker.id) or 0) < until + 31_000
+        handle = queue.enqueue("a")
+        assert "no-worker" not in {obstacle.reason for obstacle in handle.why()}
+        assert list(redis.scan_iter(keys("bell:*"))) == []
+
+    def test_c2_awake_again_it_is_as_before(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C2: it makes its offer, takes its turn, and is registered no longer; its presence has the usual term."""
+        worker = fake("a")
+        worker.sleep(600)
+        handle = queue.enqueue("a")
+        worker.offer(presence=60)
+        assert worker.turn(waits=False) == [handle.id]
+        assert redis.zcard(queue.store.keys(f"idle:{worker.digest}")) == 0
+        assert int(redis.pttl(queue.store.keys(f"worker:{worker.id}"))) <= 60_000
+        assert worker.renew().words == ["held"]
+
+    @pytest.mark.parametrize("what", ["renew", "offer", "sleep less"])
+    def test_q15_one_that_is_awake_does_not_shorten_it(
+        self, queue: Queue, redis: Redis, fake: Fakes, what: str
+    ) -> None:
+        """Q15: of two workers of the same types the one that wakes last says how long these are supported."""
+        asleep, awake = fake("a"), fake("a")
+        asleep.sleep(600)
+        acts: dict[str, Callable[[], object]] = {
+            "renew": awake.renew, "offer": awake.offer, "sleep less": lambda: awake.sleep(5)
+        }  # fmt: skip
+        acts[what]()
+        assert int(redis.pttl(queue.store.keys(f"offer:{asleep.digest}"))) > 600_000
+        awake.leave()
+        assert Scene.of(queue.store).served("a")
+
+    def test_c2_it_is_not_rung_in_place_of_one_that_can_come(self, queue: Queue, fake: Fakes) -> None:
+        """C2, DESIGN 5.6: whoever is awake is rung, with however many asleep beside it."""
+        sleepers = [fake("a") for _ in range(3)]
+        for worker in sleepers:
+            worker.sleep(600)
+        awake = fake("a", slots=2)
+        assert awake.turn() == []
+        handles = [queue.enqueue("a") for _ in range(3)]
+        assert awake.hear() == "ring"
+        assert awake.turn() == [handle.id for handle in handles[:2]]
+        assert [worker.hear() for worker in sleepers] == ["", "", ""]
+
+    def test_c2_the_alarm_is_passed_on(self, queue: Queue, fake: Fakes) -> None:
+        """C2, DESIGN 5.6: who sleeps wakes nobody at a due moment; one that is awake takes the alarm."""
+        sleeper, awake = fake("a"), fake("a")
+        queue.enqueue("a", delay=30)
+        assert sleeper.turn() == awake.turn() == []
+        assert (sleeper.due >= 0, awake.due) == (True, -1)
+        sleeper.sleep(600)
+        assert awake.hear() == "ring"
+        awake.turn()
+        assert awake.due >= 0
+
+    def test_c13_what_is_asked_of_a_sleeper_waits_for_it(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C13: it cannot be rung; its first renewal brings the word."""
+        worker = fake("a")
+        worker.sleep(600)
+        assert ask(queue, worker, "stop") == "stop"
+        assert list(redis.scan_iter(queue.store.keys("bell:*"))) == []
+        worker.offer()
+        assert worker.renew().asked == "stop"
+
+    @pytest.mark.parametrize("comes", ["before its last look", "after its last look"])
+    def test_s6_a_stream_does_not_starve_what_waits_for_a_sleeper(self, queue: Queue, fake: Fakes, comes: str) -> None:
+        """S6, C2: a job for two seats of two, whose only worker sleeps: seats that come free stay free until it wakes."""
+        queue.pools.set("vault", 2)
+        stream = fake(small={"vault": 1}, slots=2)
+        bulk = [queue.enqueue("small", priority=100).id for _ in range(9)]
+        assert stream.turn() == bulk[:2]
+        sleeper = fake(large={"vault": 2})
+        if comes == "before its last look":
+            urgent = queue.enqueue("large", priority=1)
+        assert sleeper.turn(waits=False) == []
+        if comes == "after its last look":
+            urgent = queue.enqueue("large", priority=1)
+        sleeper.sleep(600)
+        assert stream.turn(bulk[0]) == []
+        assert stream.turn(bulk[1]) == []
+        stream.renew()
+        assert stream.turn() == []
+        assert (queue.pools["vault"].in_use, queue.pools["vault"].free) == (0, 2)
+        assert not stream.rung()
+        sleeper.offer()
+        assert sleeper.turn(waits=False) == [urgent.id]
+        sleeper.settle(urgent.id)
+        assert stream.rung()
+        assert stream.turn() == bulk[2:4]
+
+    def test_s6_a_sleeper_that_never_wakes_keeps_no_seats(self, queue: Queue, fake: Fakes) -> None:
+        """S6: its claims lapse with its presence."""
+        queue.pools.set("vault", 1)
+        stream, sleeper = fake(small={"vault": 1}), fake(large={"vault": 1})
+        (first, second) = (queue.enqueue("small") for _ in range(2))
+        assert stream.turn() == [first.id]
+        queue.enqueue("large", priority=1)
+        sleeper.sleep(0.1, presence=0.1)
+        assert stream.turn(first.id) == []
+        assert wait_until(stream.turn, 5, "the end of the claim") == [second.id]
+
+    def test_c2_a_paused_namespace_claims_nothing(self, queue: Queue, fake: Fakes) -> None:
+        """C2, Q19: what is held back keeps no seats, asleep or awake."""
+        queue.pools.set("vault", 1)
+        queue.pause()
+        sleeper = fake(large={"vault": 1})
+        queue.enqueue("large")
+        with queue.pools.session("vault"):
+            sleeper.sleep(600)
+            assert queue.pools["vault"].waiting == ()
+
+
+def note(worker: FakeWorker, *notes: Note) -> list[str]:
+    return worker.store.run(workers.note(notes))
+
+
+def told(worker: FakeWorker, job_id: str, *lines: str, **fields: str | int) -> Note:
+    """Make a note of a job that the worker holds."""
+    return Note(job_id, worker.held[job_id].token, fields, lines)
+
+
+class TestNotes:
+    def test_c17_lines_and_progress_are_kept(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C17: each line with the server's time in front, oldest first; progress stands in the job's hash."""
+        worker = fake("a", slots=2)
+        one, two = queue.enqueue("a"), queue.enqueue("a")
+        worker.turn()
+        assert note(
+            worker, told(worker, one.id, "first ü", "", progress="1 of 3"), told(worker, two.id, overdue=1)
+        ) == ["kept", "kept"]
+        assert note(worker, told(worker, one.id, "with  blanks\nand a second line", progress="2 of 3")) == ["kept"]
+        kept = queue.store.read(reads.log_lines(queue.store.keys, one.id))
+        assert ([line for _, line in kept.lines], kept.cut) == (["first ü", "", "with  blanks\nand a second line"], 0)
+        clock = queue.store.read(reads.server_time())
+        assert all(0 <= clock - when.timestamp() * 1000 < 5_000 for when, _ in kept.lines)
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:]+\.\d{3}\+00:00 first ü", one.log()[0])
+        assert redis.hget(queue.store.keys.job(one.id), "progress") == b"2 of 3"
+        assert redis.hget(queue.store.keys.job(two.id), "overdue") == b"1"
+        assert two.log() == []
+
+    def test_c17_a_stale_lease_leaves_no_note(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C17, Q14: of a lease that was given back, or whose job has ended, nothing is kept; of the others all is."""
+        before, after = fake("a"), fake("a", slots=3)
+        lost, ended, good = (queue.enqueue("a") for _ in range(3))
+        before.turn()
+        zombie = told(before, lost.id, "nobody reads this", progress="99 of 100")
+        before.turn(lost.id, outcome="returned", want=0)
+        after.turn()
+        over = told(after, ended.id, "too late")
+        after.turn(ended.id, want=0)
+        never = Note("0000000000009999", "w:1:1", {"progress": "1"}, ["no such job"])
+        assert note(before, zombie, over, never, told(after, good.id, "here")) == ["stale", "stale", "stale", "kept"]
+        assert lost.log() == ended.log() == []
+        assert redis.hget(queue.store.keys.job(lost.id), "progress") is None
+        assert [line.partition(" ")[2] for line in good.log()] == ["here"]
+        assert not redis.exists(queue.store.keys.job("0000000000009999"))
+
+    def test_c17_the_newest_lines_are_kept(self, queue: Queue, fake: Fakes) -> None:
+        """C17, R4: a thousand; how many were cut is said in the first line."""
+        worker = fake("a")
+        handle = queue.enqueue("a")
+        worker.turn()
+        for start in (0, 1000, 2000):
+            note(worker, told(worker, handle.id, *(f"line {n}" for n in range(start, min(start + 1000, 2300)))))
+        log = handle.log()
+        assert log[0] == "... 1300 older lines were cut"
+        assert [line.partition(" ")[2] for line in log[1:]] == [f"line {n}" for n in range(1300, 2300)]
+
+    def test_c17_a_call_is_bounded(self, queue: Queue, fake: Fakes) -> None:
+        """C17: 64 jobs and 1,000 lines go into one call; more is refused before it is sent."""
+        worker = fake("a", slots=64)
+        ids = queue.enqueue_many(Job("a") for _ in range(64))
+        assert worker.turn() == ids
+        most = [
+            told(worker, job_id, *(["x" * 500] * (15 + 40 * (at == 0))), progress="1") for at, job_id in enumerate(ids)
+        ]
+        assert sum(len(each.lines) for each in most) == 1000
+        assert note(worker, *most) == ["kept"] * 64
+        with pytest.raises(InvalidInput, match="64 jobs with 1001 lines"):
+            note(worker, *most[:-1], told(worker, ids[-1], *(["x"] * 16)))
+        with pytest.raises(InvalidInput, match="65 jobs"):
+            note(worker, *([told(worker, ids[0])] * 65))
+        assert note(worker) == []
+
+    def test_c17_the_log_lives_and_dies_with_its_job(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """C17: it goes on in the next attempt and over a resubmit; removed, nothing is left."""
+        worker = fake("a")
+        handle = queue.enqueue("a")
+        for attempt in (1, 2):
+            worker.turn(waits=False)
+            note(worker, told(worker, handle.id, f"attempt {attempt}"))
+            worker.settle(handle.id, outcome="failed")
+            if attempt == 1:
+                handle.resubmit()
+        assert [line.partition(" ")[2] for line in handle.log()] == ["attempt 1", "attempt 2"]
+        assert redis.pttl(queue.store.keys.job(handle.id) + ":log") == -1
+        handle.remove()
+        assert not redis.exists(queue.store.keys.job(handle.id) + ":log")
+
+    def test_r2_a_note_sent_again_is_kept_once(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """R2, C17: numbered in its lane, a repeat writes no line twice."""
+        worker = fake("a")
+        handle = queue.enqueue("a")
+        worker.turn()
+        call = workers.note([told(worker, handle.id, "once")])
+        keys = [queue.store.keys.about, queue.store.keys.lane("again", 1)]
+        for _ in range(2):
+            reply: Any = redis.eval(scripts.script("note").text, 2, *keys, 1, "digest", *call.words)
+            assert reply == [b"ok", b"kept"]
+        assert len(handle.log()) == 1

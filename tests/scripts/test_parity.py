@@ -23,7 +23,7 @@ from seatline.shared import scripts
 from seatline.shared.calls import jobs, pools, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
-from seatline.shared.calls.workers import Kept, Report, Suspect
+from seatline.shared.calls.workers import Kept, Note, Report, Suspect
 from seatline.shared.job import Job, job_words
 
 TYPES = {"seated": ("vault=1", "rerun"), "plain": ("none", "interrupt"), "both": ("gpu=1,vault=2", "rerun")}
@@ -163,6 +163,8 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", workers.ask("w1", "stop-now", "me")),
     ("c", workers.ask("nobody", "stop", "me")),
     ("w1", renew("w1")),
+    ("w1", workers.note([Note("4".zfill(16), "w1:1:2", {"progress": "1 of 2"}, ["a ü", "b"]), Note("1".zfill(16), "x:1:1")])),
+    ("w1", workers.note([Note("4".zfill(16), "w1:1:2", {}, ["c"] * 1000)])),
     ("w1", turn("w1", 3, report(4, "w1:1:2", "returned"), report(1, "w1:1:2", "failed", *ERROR), report(1, "x:1:1", "failed"))),
     ("c", jobs.wait("1".zfill(16), None, "ear")),
     ("c", jobs.resubmit("1".zfill(16), "me")),
@@ -212,6 +214,9 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", jobs.remove("300".zfill(16), "me")),
     ("c", jobs.remove("999".zfill(16), "me")),
     ("w2", turn("w2", 1, *[report(n, "x:1:1", "succeeded", result=b"\x00\xff") for n in range(1, 200)])),
+    ("c", workers.sleep("w2", "abcd", 600_000, 90_000, {"state": "sleeping"})),
+    ("w3", renew("w3")),
+    ("w2", turn("w2", 1, listed=True)),
     ("c", workers.leave("w1", "abcd", "b1")),
     ("c", workers.leave("w2", "abcd", "b2")),
     ("c", workers.leave("w3", "ef01", "b3")),

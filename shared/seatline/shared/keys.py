@@ -12,7 +12,7 @@ job:<id>                              hash    one job, plain text; only params (
 job:<id>:result                       string  the result, expires (result_until in the job)
 job:<id>:history                      list    what people and losses did to it, newest last, at most 100
 job:<id>:attempts                     list    failed attempts after which it ran again, newest last, at most 20
-job:<id>:log                          list    what its handler logged, newest last
+job:<id>:log                          list    what its handler logged, newest last, at most 1,000 lines
 token:<token>                         string  the producer's own token: id and digest of the content
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
@@ -37,7 +37,7 @@ heads:<digest>, heads:<digest>|<uses> set,    for offers of many types: the head
                                       zset
 idle:<digest>                         zset    idle workers of an offer, by free slots announced
 alarm                                 string  the worker that wakes at the next due moment, expires
-bell:<name>                           list    rung to wake one connection, expires
+bell:<name>                           list    rung to wake one connection (a ring, and a look before it), expires
 lane:<client>:<n>                     string  last request number, its digest, the reply; expires
 events                                stream  transitions, at most about 10,000
 ====================================  ======  =======================================================================

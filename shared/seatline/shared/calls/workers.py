@@ -1,4 +1,4 @@
-"""The verbs of workers: offer, turn, renew, reap, leave; and ask, by which people speak to them."""
+"""The verbs of workers: offer, turn, renew, note, reap, sleep, leave; and ask, by which people speak to them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seatline.shared.calls.base import Call, Word, text
-from seatline.shared.errors import HandlerDiffers, NoSuchWorker
+from seatline.shared.errors import HandlerDiffers, InvalidInput, NoSuchWorker
 
 __all__ = [
+    "LINES_MOST",
     "LOSSES_MOST",
+    "NOTES_MOST",
     "REPORTS_MOST",
     "Kept",
+    "Note",
     "Renewal",
     "Report",
     "Suspect",
@@ -20,9 +23,11 @@ __all__ = [
     "Turn",
     "ask",
     "leave",
+    "note",
     "offer",
     "reap",
     "renew",
+    "sleep",
     "turn",
 ]
 
@@ -30,6 +35,8 @@ __all__ = [
 LOSSES_MOST = 3
 #: Reports, and jobs reserved, in one turn.
 REPORTS_MOST = 256
+#: Jobs, and lines of their logs, in one note.
+NOTES_MOST, LINES_MOST = 64, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,16 @@ class Turn:
     states: Sequence[str] = ()
     jobs: Sequence[Taken] = ()
     no_offer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a running job tells: fields for its hash (``progress``, ``overdue``), lines for its log."""
+
+    id: str
+    token: str
+    fields: Mapping[str, Word] = field(default_factory=dict[str, Word])
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +233,30 @@ def renew(
     return Call("renew", words, parse, numbered=False)
 
 
+def note(notes: Sequence[Note]) -> Call[list[str]]:
+    """Keep what running jobs tell; returns a word a note: ``kept``, or ``stale`` (not this worker's lease any more).
+
+    A job keeps its newest 1,000 lines, each with the server's time in front. A full server refuses the call (ServerFull):
+    nothing was kept.
+
+    Raises:
+        InvalidInput: more than 64 notes, or more than 1,000 lines in all.
+
+    """
+    count = sum(len(each.lines) for each in notes)
+    if len(notes) > NOTES_MOST or count > LINES_MOST:
+        raise InvalidInput(
+            f"notes: {len(notes)} jobs with {count} lines; at most {NOTES_MOST} with {LINES_MOST:,} go into one call."
+        )
+    words: list[Word] = [len(notes)]
+    for each in notes:
+        words += (each.id, each.token, 2 * len(each.fields))
+        for name, value in each.fields.items():
+            words += (name, value)
+        words += (len(each.lines), *each.lines)
+    return Call("note", words, lambda reply: [text(word) for word in reply[1:]])
+
+
 def reap(worker: str, suspects: Sequence[Suspect]) -> Call[list[str]]:
     """Take back what is still unchanged since the first look; returns a word a suspect."""
     words: list[Word] = [worker, LOSSES_MOST]
@@ -244,6 +285,21 @@ def ask(worker: str, word: Literal["pause", "resume", "stop", "stop-now"], by: s
         return text(reply[1])
 
     return Call("ask", (worker, word, by), stands, {"missing": missing}, numbered=False, also={"state": stands})
+
+
+def sleep(
+    worker: str, digest: str, sleep_ms: int, presence_ms: int, fields: Mapping[str, Word] | None = None
+) -> Call[int]:
+    """Let a classic worker be away for ``sleep_ms``; returns until when (epoch ms).
+
+    Until then, and ``presence_ms`` longer, it counts as live, and what its jobs lacked of seats at this moment is claimed
+    for them. It is not rung; what is asked of it meanwhile comes with its first renewal. When it wakes it makes its
+    offer again, and its first turn must say ``listed=True``: that ends the registration made here.
+    """
+    words: list[Word] = [worker, digest, sleep_ms, presence_ms, 2 * len(fields or {})]
+    for name, value in (fields or {}).items():
+        words += (name, value)
+    return Call("sleep", words, lambda reply: int(reply[1]), numbered=False)
 
 
 def leave(worker: str, digest: str, bell: str) -> Call[None]:

@@ -61,7 +61,8 @@ for _, t in ipairs(types) do
     index_type(type)
   end
 end
-redis.call('SET', key, (#names > MANY and '* ' or '') .. table.concat(names, ' '), 'PX', presence)
+local lasts = math.max(tonumber(presence), redis.call('PTTL', key))  -- another worker of it may sleep for longer
+redis.call('SET', key, (#names > MANY and '* ' or '') .. table.concat(names, ' '), 'PX', lasts)
 for _, other in ipairs(redis.call('SMEMBERS', ns .. 'offers')) do
   if redis.call('EXISTS', ns .. 'offer:' .. other) == 0 then
     redis.call('SREM', ns .. 'offers', other)

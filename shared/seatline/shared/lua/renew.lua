@@ -51,7 +51,11 @@ redis.call('HSET', ns .. 'worker:' .. worker, 'seen', now, unpack(ARGV, FIRST, F
 redis.call('PEXPIRE', ns .. 'worker:' .. worker, presence)
 redis.call('ZADD', ns .. 'workers', now + tonumber(presence), worker)
 redis.call('ZREMRANGEBYSCORE', ns .. 'workers', '-inf', now - 86400000)
-local known = redis.call('PEXPIRE', ns .. 'offer:' .. offer, presence)
+local left = redis.call('PTTL', ns .. 'offer:' .. offer)
+local known = left < 0 and 0 or 1
+if known == 1 and left < tonumber(presence) then  -- it lasts longer where another worker of it sleeps
+  redis.call('PEXPIRE', ns .. 'offer:' .. offer, presence)
+end
 local said = redis.call('HMGET', ns .. 'worker:' .. worker, 'offer', 'asked')
 if not said[1] then known = 0 end  -- it was away: who it is has expired
 promote(100)
