@@ -36,6 +36,11 @@ class Settings:
     ``timeout`` is how long one answer of the server may take; ``deadline`` how long a request is repeated after the
     connection was lost, before the caller is told. ``lease`` is how long a worker may stay silent, ``renew`` how
     often it renews (a third of the lease unless given).
+
+    For workers: ``grace`` is how long running jobs may go on after a stop; ``wake_interval`` how long a classic worker
+    sleeps; ``watchdog`` after how long without one successful call it ends with an error (0: never); ``refused`` how long
+    a pool counts as full after the real licence server refused; ``kill_after`` how long a handler in a process has to
+    log out once it must stop; ``cancel_after`` how long it may go on after its job was cancelled.
     """
 
     url: str | None = None
@@ -47,6 +52,11 @@ class Settings:
     lease: float = 30.0
     renew: float = field(default=0.0)
     grace: float = 30.0
+    wake_interval: float = 600.0
+    watchdog: float = 0.0
+    refused: float = 30.0
+    kill_after: float = 3.0
+    cancel_after: float = 10.0
 
     def __post_init__(self) -> None:
         check_name("namespace", self.namespace)
@@ -58,6 +68,11 @@ class Settings:
             ("deadline", 0.0, 300.0),
             ("lease", 0.3, 86_400.0),
             ("grace", 0.0, 86_400.0),
+            ("wake_interval", 1.0, 86_400.0),
+            ("watchdog", 0.0, 86_400.0),
+            ("refused", 1.0, 300.0),
+            ("kill_after", 0.0, 300.0),
+            ("cancel_after", 0.0, 86_400.0),
         ):
             value: float = getattr(self, name)
             if not low <= value <= high:

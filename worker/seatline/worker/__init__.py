@@ -4,7 +4,7 @@
 
     handlers = Handlers()
 
-    @handlers.handler("drawing.publish", uses={"vault": 1}, if_lost="rerun")
+    @handlers.handler("drawing.publish", uses={"vault": 1}, if_lost="rerun", timeout=600, retry=Retry(attempts=3))
     def publish(ctx: Context, file: str) -> dict: ...
 
     Worker(handlers, "redis://localhost:6379/0", namespace="farm", slots=4).run()
@@ -12,6 +12,20 @@
 
 from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handlers
+from seatline.worker.hooks import HookContext
+from seatline.worker.outcomes import NoSeat, Retry, Skip
+from seatline.worker.sessions import Session
 from seatline.worker.worker import RunSummary, Worker
 
-__all__ = ["Cancelled", "Context", "Handlers", "RunSummary", "Worker"]
+__all__ = [
+    "Cancelled",
+    "Context",
+    "Handlers",
+    "HookContext",
+    "NoSeat",
+    "Retry",
+    "RunSummary",
+    "Session",
+    "Skip",
+    "Worker",
+]

@@ -18,10 +18,13 @@ log = logging.getLogger("seatline.worker")
 
 
 class Ear:
-    """Calls ``rung`` for every ring, and after each reconnection: the bell has another name then, so look first."""
+    """Calls ``rung`` for every ring, ``look`` when somebody has something to tell this worker.
 
-    def __init__(self, store: Store, rung: Callable[[], None]) -> None:
-        self._listener, self._rung = store.listener(), rung
+    After each reconnection it calls both: the bell has another name then, so look first.
+    """
+
+    def __init__(self, store: Store, rung: Callable[[], None], look: Callable[[], None]) -> None:
+        self._listener, self._rung, self._look = store.listener(), rung, look
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="seatline-ear", daemon=True)
         self._thread.start()
@@ -40,7 +43,10 @@ class Ear:
         pause = 0.05
         while not self._stop.is_set():
             try:
-                if self._listener.wait(LONGEST):
+                heard = self._listener.wait(LONGEST)
+                if heard == "look":
+                    self._look()
+                elif heard:
                     self._rung()
                 pause = 0.05
             except (Lost, NotNow, SeatlineError) as error:
@@ -50,6 +56,7 @@ class Ear:
                 self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
                 pause = min(2.0, pause * 2)
                 self._rung()
+                self._look()
             except Exception:  # close() pulls the socket from under a wait
                 if self._stop.is_set():
                     return

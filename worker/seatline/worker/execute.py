@@ -1,76 +1,194 @@
-"""Run one job and say what became of it.
+"""Run one attempt and say what became of it. The same for threads, children and the event loop.
 
 The life of an attempt, in order:
 
 1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again)
 2. bind them to the handler's signature; what does not bind fails it with ``BadParams``
-3. call the handler; its return value is the result
-4. pack the result; one that cannot be stored fails the job
-5. an exception fails it with type, message and traceback; ``Cancelled`` ends it as cancelled, or hands it back if the
-   lease may no longer be ours
+3. log in to what its seats are for (``sessions.py``)
+4. call the handler; its return value is the result
+5. log out, whatever happened
+6. pack the result; one that cannot be stored fails the job
+
+How it ends, the first that is true: its lease may be somebody else's, or the worker hands it back (``abandoned``); it was
+past its timeout (``Timeout``); it left because it was cancelled; ``Skip``; ``NoSeat`` (back to its place, uncounted); any
+other exception is a failure with type, message and traceback, which the retry rule may turn into another attempt.
 """
 
 from __future__ import annotations
 
+import random
 import traceback
+from collections.abc import Generator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Any, Final, cast
 
 from seatline.shared.calls.base import Word
-from seatline.shared.calls.workers import Report
+from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
-from seatline.shared.errors import InvalidInput, PayloadError, SeatlineError
-from seatline.shared.job import RESULT_TTL
-from seatline.worker.context import Cancelled, Context
+from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
+from seatline.shared.job import RESULT_TTL, attempt_text
+from seatline.worker.context import Cancelled, Context, needs_of
 from seatline.worker.handlers import Handler
+from seatline.worker.outcomes import NoSeat, RetryAfter, Skip, next_delay
+from seatline.worker.sessions import Login, opened, opened_async, sessions_of
 
-__all__ = ["execute"]
+__all__ = ["execute", "execute_async", "failed"]
 
 MESSAGE_MOST: Final = 2_000
 TRACEBACK_MOST: Final = 16_000
+#: The same again would end the same.
+_HOPELESS: Final = (BadParams, InvalidInput, PayloadError)
+
+Fields = dict[bytes, bytes]
+Logins = dict[str, Login]
 
 
-def execute(handler: Handler, ctx: Context, fields: dict[bytes, bytes]) -> Report:
-    """Run the handler; never raises what it raises."""
+def execute(handler: Handler, logins: Logins, ctx: Context, fields: Fields) -> Report:
+    """Run a plain function; never raises what it raises."""
     try:
-        packed = fields[b"params"] if b"params2" not in fields else join_pieces("params", _named(fields))
-        params = unpack_value(packed)
-        if not isinstance(params, dict):
-            raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
-        named = cast("dict[str, Any]", params)
-        handler.check_params(named)
-        value = handler.function(ctx, **named)
-        if value is None:
-            return Report(ctx.id, ctx.token, "succeeded")
-        return _succeeded(ctx, value, fields)
-    except Cancelled:
-        return Report(ctx.id, ctx.token, "abandoned" if ctx.fenced else "cancelled")
+        named = _params(handler, fields)
+        if not handler.needs and b"uses" not in fields:
+            value = handler.function(ctx, **named)
+        else:
+            with ExitStack() as stack, _sessions(handler, ctx, fields) as sessions:
+                for pool, session in sessions.items():
+                    stack.enter_context(opened(session, logins.get(pool), ctx._link.event))  # noqa: SLF001 - its worker's side
+                ctx._link.event("execute", "")  # noqa: SLF001 - as above
+                value = handler.function(ctx, **named)
+        return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler ends its job, never the worker
-        if ctx.fenced:
-            return Report(ctx.id, ctx.token, "abandoned")
-        return _failed(ctx, error)
+        return _raised(handler, ctx, fields, error)
 
 
-def _named(fields: dict[bytes, bytes]) -> dict[str, bytes]:
+async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: Fields) -> Report:
+    """Run an ``async def``; never raises what it raises."""
+    try:
+        named = _params(handler, fields)
+        if not handler.needs and b"uses" not in fields:
+            value = await handler.function(ctx, **named)
+        else:
+            async with AsyncExitStack() as stack:
+                with _sessions(handler, ctx, fields) as sessions:
+                    for pool, session in sessions.items():
+                        await stack.enter_async_context(
+                            opened_async(session, logins.get(pool), ctx._link.event)  # noqa: SLF001 - as above
+                        )
+                    ctx._link.event("execute", "")  # noqa: SLF001 - as above
+                    value = await handler.function(ctx, **named)
+        return _ended(handler, ctx, fields, value)
+    except BaseException as error:  # noqa: BLE001 - as above, and a task that was cancelled
+        return _raised(handler, ctx, fields, error)
+
+
+def failed(
+    handler: Handler, ctx: Context, fields: Fields, error: BaseException, *, told: str | None = None, lost: bool = False
+) -> Report:
+    """Say that an attempt failed: for good, or to run again by the handler's rule (C16).
+
+    Args:
+        handler: its declaration.
+        ctx: its context.
+        fields: the job's hash as it was.
+        error: why.
+        told: its traceback, if it comes from elsewhere.
+        lost: its process died under it: that also counts as a loss, of which the third interrupts (C12).
+
+    """
+    kind, message = _kind(error), _clean(_text(error)[:MESSAGE_MOST])
+    told = _clean(_cut("".join(traceback.format_exception(error, limit=-40)) if told is None else told))
+    words: list[Word] = ["error_type", kind, "error", message, "traceback", told]
+    report = Report(ctx.id, ctx.token, "failed", words, error=(kind, message))
+    if lost:
+        losses = int(fields.get(b"losses", b"0")) + 1
+        words += ("losses", losses)
+        if losses >= LOSSES_MOST:
+            report.outcome = "interrupted"
+            words[3] = message = f"lost {losses} times, the last time by worker {ctx._link.worker}: {message}"  # noqa: SLF001 - as above
+            report.error = (kind, message)
+            return report
+    if not isinstance(error, _HOPELESS):
+        pause = next_delay(handler.retry, ctx.attempt, error, random.random())  # noqa: S311 - jitter, no secret
+        if pause is not None:
+            report.outcome, report.result_ms = "retry", int(pause * 1000)
+            report.result = attempt_text(ctx.attempt, ctx._link.worker, kind, message, told).encode()  # noqa: SLF001 - as above
+    return report
+
+
+def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
+    packed = fields[b"params"] if b"params2" not in fields else join_pieces("params", _named(fields))
+    params = unpack_value(packed)
+    if not isinstance(params, dict):
+        raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
+    named = cast("dict[str, Any]", params)
+    handler.check_params(named)
+    return named
+
+
+@contextmanager
+def _sessions(handler: Handler, ctx: Context, fields: Fields) -> Generator[dict[str, Any]]:
+    """Let ``ctx.session`` find them as long as the attempt lasts."""
+    sessions = sessions_of(needs_of(fields, handler.uses), ctx.job)
+    ctx._hand_sessions(sessions)  # noqa: SLF001 - its worker's side
+    try:
+        yield sessions
+    finally:
+        ctx._hand_sessions(None)  # noqa: SLF001 - as above
+
+
+def _named(fields: Fields) -> dict[str, bytes]:
     return {name.decode(): value for name, value in fields.items()}
 
 
-def _succeeded(ctx: Context, value: object, fields: dict[bytes, bytes]) -> Report:
-    try:
-        packed = pack_value("result", value)
-    except InvalidInput as error:
-        return _failed(ctx, error)
-    ttl = fields.get(b"result_ttl")
-    return Report(ctx.id, ctx.token, "succeeded", [], packed, int(ttl) if ttl else int(RESULT_TTL * 1000))
+def _ended(handler: Handler, ctx: Context, fields: Fields, value: object) -> Report:
+    link = ctx._link  # noqa: SLF001 - its worker's side
+    if link.late:
+        return _late(handler, ctx, fields)
+    report = Report(ctx.id, ctx.token, "succeeded")
+    if value is not None:
+        try:
+            report.result = pack_value("result", value)
+        except InvalidInput as error:
+            return failed(handler, ctx, fields, error)
+        ttl = fields.get(b"result_ttl")
+        report.result_ms = int(ttl) if ttl else int(RESULT_TTL * 1000)
+    if ctx.jobs:
+        report.jobs = ctx.jobs
+    return report
 
 
-def _failed(ctx: Context, error: BaseException) -> Report:
+def _late(handler: Handler, ctx: Context, fields: Fields, error: BaseException | None = None) -> Report:
+    """Say what became of an attempt that should have stopped, whatever it returned."""
+    link = ctx._link  # noqa: SLF001 - its worker's side
+    if link.fenced or (link.left and not link.late):
+        return Report(ctx.id, ctx.token, "abandoned")
+    told = None if error is None else "".join(traceback.format_exception(error, limit=-40))
+    limit = handler.timeout or 0
+    return failed(handler, ctx, fields, Timeout(f"it ran longer than its timeout of {limit:g} s"), told=told or "")
+
+
+def _raised(handler: Handler, ctx: Context, fields: Fields, error: BaseException) -> Report:
+    link = ctx._link  # noqa: SLF001 - its worker's side
+    if link.fenced or link.late or link.left:
+        return _late(handler, ctx, fields, error)
+    if isinstance(error, Cancelled) or (link.cancel and not isinstance(error, Exception)):
+        return Report(ctx.id, ctx.token, "cancelled")
+    if isinstance(error, Skip):
+        return Report(ctx.id, ctx.token, "skipped", ["reason", _clean(error.reason)], jobs=ctx.jobs)
+    if isinstance(error, NoSeat):
+        refused = tuple(needs_of(fields, handler.uses)) if error.pool is None else (error.pool,)
+        if len(refused) == 1:
+            return Report(ctx.id, ctx.token, "returned", refused=refused)
+        error = NoSeat(f"{error} (which pool? raise NoSeat(pool=...): this job uses {', '.join(refused) or 'none'})")
+    return failed(handler, ctx, fields, error)
+
+
+def _kind(error: BaseException) -> str:
     kind = type(error).__qualname__
-    if type(error).__module__ not in {"builtins", "__main__"} and not isinstance(error, SeatlineError):
+    if isinstance(error, RetryAfter):
+        kind = "Retry.after"
+    elif type(error).__module__ not in {"builtins", "__main__"} and not isinstance(error, SeatlineError):
         kind = f"{type(error).__module__}.{kind}"
-    told = "".join(traceback.format_exception(error, limit=-40))
-    kind, message = _clean(kind[:200]), _clean(_text(error)[:MESSAGE_MOST])
-    words: list[Word] = ["error_type", kind, "error", message, "traceback", _clean(_cut(told))]
-    return Report(ctx.id, ctx.token, "failed", words, error=(kind, message))
+    return _clean(kind[:200])
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,8 @@
-"""Handlers: which function runs which type, what the type uses, what happens when its worker is lost."""
+"""Handlers: what a worker can run. Functions by type, the logins of pools, and hooks of the worker's cycle.
+
+Everything is declared before the worker starts, and checked when it is declared: a type has one handler (C14), a login
+fits the kind of handler that it serves.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,27 @@ import fnmatch
 import hashlib
 import importlib
 import inspect
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from seatline.shared.config import check_name
 from seatline.shared.errors import BadParams, InvalidInput, UnknownHandlers
-from seatline.shared.job import uses_text
+from seatline.shared.job import uses_map, uses_text
+from seatline.worker.outcomes import Retry
+from seatline.worker.sessions import Login
+from seatline.worker.shell import Command
 
-__all__ = ["Handler", "Handlers", "load"]
+__all__ = ["HOOKS", "Handler", "Handlers", "load"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 IfLost = Literal["interrupt", "rerun"]
+Isolation = Literal["thread", "process", "async", "shell"]
+HOOKS: Final = ("on_startup", "on_wake", "on_sleep", "on_shutdown")
+TIMEOUT_MOST: Final = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +41,18 @@ class Handler:
     function: Callable[..., Any]
     uses: str
     if_lost: IfLost
+    isolation: Isolation
+    timeout: float | None
+    retry: Retry | None
     accepts: frozenset[str]
     requires: frozenset[str]
     open_ended: bool
+    needs: Mapping[str, int]
+
+    @property
+    def in_child(self) -> bool:
+        """Whether it runs in a child process."""
+        return self.isolation in {"process", "shell"}
 
     def check_params(self, params: Mapping[str, Any]) -> None:
         """Raise :class:`BadParams` if they do not bind to the function's signature."""
@@ -50,6 +70,8 @@ class Handlers:
 
     def __init__(self) -> None:
         self._by_type: dict[str, Handler] = {}
+        self.logins: dict[str, Login] = {}
+        self.hooks: dict[str, list[Callable[..., Any]]] = {name: [] for name in HOOKS}
 
     def __len__(self) -> int:
         return len(self._by_type)
@@ -71,33 +93,141 @@ class Handlers:
         *,
         uses: Mapping[str, int] | None = None,
         if_lost: IfLost = "interrupt",
+        isolation: Literal["thread", "process"] | None = None,
+        timeout: float | None = None,
+        retry: Retry | None = None,
     ) -> Callable[[F], F]:
-        """Declare the function for one type: ``function(ctx, **params)``.
+        """Declare the function for one type: ``function(ctx, **params)``, plain or ``async def``.
 
-        Its return value is the job's result; an exception fails the job with type, message and traceback.
+        Its return value is the job's result; an exception fails the attempt with type, message and traceback.
 
         Args:
             type: the job type.
             uses: seats by pool which a job of this type takes while it runs; a job's own ``uses`` wins (S13).
             if_lost: when its worker dies: ``interrupt`` (a person decides) or ``rerun`` (T4).
+            isolation: of a plain function: ``process`` (a child that can be killed; the default for types with seats) or
+                ``thread``. An ``async def`` runs in the worker's event loop.
+            timeout: seconds an attempt may take (C15); None: as long as it likes.
+            retry: when a failed attempt runs again (C16); None: never by itself (Q11).
 
         Raises:
             UnknownHandlers: a second handler for the type (C14), or a signature that params cannot bind to.
 
         """
-        check_name("type", type)
-        text = uses_text(uses or {})
-        if if_lost not in {"interrupt", "rerun"}:
-            raise InvalidInput(f"if_lost: {if_lost!r} is neither 'interrupt' nor 'rerun'.")
+        if isolation not in {None, "thread", "process"}:
+            raise InvalidInput(
+                f"isolation: {isolation!r} is neither 'thread' nor 'process' (handlers.shell runs commands)."
+            )
+        text = _checked(type, uses, if_lost, timeout, retry)
 
         def declare(function: F) -> F:
-            if type in self._by_type:
-                first = self._by_type[type].function
-                raise UnknownHandlers(f"type {type}: two handlers, {_name(first)} and {_name(function)}. Keep one.")
-            self._by_type[type] = _read(type, function, text, if_lost)
+            chosen: Isolation
+            if inspect.iscoroutinefunction(function):
+                if isolation:
+                    raise UnknownHandlers(f"type {type}: an async def runs in the event loop; leave isolation out.")
+                chosen = "async"
+            else:
+                chosen = isolation or ("process" if uses else "thread")
+            self._declare(type, function, text, if_lost, chosen, timeout, retry)
             return function
 
         return declare
+
+    def shell(
+        self,
+        type: str,
+        command: Sequence[str],
+        *,
+        uses: Mapping[str, int] | None = None,
+        if_lost: IfLost = "interrupt",
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        skip_codes: Collection[int] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Declare a command for one type (C18); never run through a shell: each item is one argument.
+
+        ``{name}`` in an item is replaced by that param. All params are in its environment too: ``PARAM_<NAME>`` (text as it
+        is, other values as JSON), with ``SEATLINE_JOB``, ``SEATLINE_TYPE``, ``SEATLINE_ATTEMPT``, ``SEATLINE_TENANT``.
+        Output goes to the job's log. Exit code 0: succeeded.
+
+        Args:
+            type: the job type.
+            command: program and arguments, such as ``["convert", "{file}", "out.png"]``.
+            uses: as for :meth:`handler`.
+            if_lost: as for :meth:`handler`.
+            timeout: as for :meth:`handler`; it is ended with all its processes.
+            retry: as for :meth:`handler`; exit codes other than 0 and these are failures of type ``ExitCode``.
+            skip_codes: exit codes that end the job as skipped.
+            env: further variables.
+            cwd: the folder to run in.
+
+        Raises:
+            UnknownHandlers: a second handler for the type.
+            InvalidInput: an argument is not what it should be.
+
+        """
+        text = _checked(type, uses, if_lost, timeout, retry)
+        self._declare(type, Command(command, skip_codes, env, cwd), text, if_lost, "shell", timeout, retry)
+
+    def login(self, pool: str) -> Callable[[F], F]:
+        """Declare how to log in to what a pool's seats are for: a context manager ``login(session)`` (C10).
+
+        It wraps every job that uses the pool, in the thread or process of its handler; what it yields is
+        ``ctx.session(pool).client``. For ``async def`` handlers it may be an async context manager.
+        """
+        check_name("pool", pool)
+
+        def declare(function: F) -> F:
+            if pool in self.logins:
+                raise UnknownHandlers(f"pool {pool}: two logins. Keep one.")
+            self.logins[pool] = function
+            return function
+
+        return declare
+
+    def on_startup(self, function: F) -> F:
+        """Declare what runs once, before the worker's first cycle: ``function(ctx)`` (C8)."""
+        return self._hook("on_startup", function)
+
+    def on_wake(self, function: F) -> F:
+        """Declare what runs at the beginning of every cycle, also when there is nothing to do (C8)."""
+        return self._hook("on_wake", function)
+
+    def on_sleep(self, function: F) -> F:
+        """Declare what runs at the end of every cycle, before the worker sleeps (C8); what it enqueues runs in the next."""
+        return self._hook("on_sleep", function)
+
+    def on_shutdown(self, function: F) -> F:
+        """Declare what runs once, when the worker ends (C8)."""
+        return self._hook("on_shutdown", function)
+
+    def _hook(self, name: str, function: F) -> F:
+        if inspect.iscoroutinefunction(function) or not callable(function):
+            raise UnknownHandlers(f"{name}: {_name(function)} must be a plain function: def hook(ctx).")
+        self.hooks[name].append(function)
+        return function
+
+    def _declare(
+        self,
+        type_: str,
+        function: Callable[..., Any],
+        uses: str,
+        if_lost: IfLost,
+        isolation: Isolation,
+        timeout: float | None,
+        retry: Retry | None,
+    ) -> None:
+        if isolation in {"process", "shell"} and not hasattr(os, "fork"):
+            raise InvalidInput(f"isolation: this system cannot fork; declare type {type_} with isolation='thread'.")
+        if type_ in self._by_type:
+            first = self._by_type[type_].function
+            raise UnknownHandlers(f"type {type_}: two handlers, {_name(first)} and {_name(function)}. Keep one.")
+        accepts, requires, open_ended = _read(type_, function)
+        self._by_type[type_] = Handler(
+            type_, function, uses, if_lost, isolation, timeout, retry, accepts, requires, open_ended, uses_map(uses)
+        )
 
     def narrowed(self, globs: Sequence[str]) -> Handlers:
         """Return the handlers whose type matches one of the patterns (C14).
@@ -107,6 +237,7 @@ class Handlers:
 
         """
         chosen = Handlers()
+        chosen.logins, chosen.hooks = self.logins, self.hooks
         for glob in globs:
             found = fnmatch.filter(self._by_type, glob)
             if not found:
@@ -114,6 +245,24 @@ class Handlers:
             for type_ in found:
                 chosen._by_type[type_] = self._by_type[type_]
         return chosen
+
+    def check_logins(self) -> None:
+        """Refuse a login that fits no handler of its pool, before the worker starts.
+
+        Raises:
+            UnknownHandlers: an async login, and a plain handler that uses its pool.
+
+        """
+        for handler in self._by_type.values():
+            for pool in handler.needs:
+                login = self.logins.get(pool)
+                wrapped = getattr(login, "__wrapped__", login)
+                if handler.isolation != "async" and (
+                    inspect.isasyncgenfunction(wrapped) or inspect.iscoroutinefunction(wrapped)
+                ):
+                    raise UnknownHandlers(
+                        f"pool {pool}: its login is async, and type {handler.type} is not. Use @contextmanager for it."
+                    )
 
     def declared(self) -> dict[str, tuple[str, str]]:
         """Return type -> (uses text, if_lost): what a worker offers."""
@@ -124,13 +273,29 @@ class Handlers:
         return hashlib.blake2b(repr(self.declared()).encode(), digest_size=6).hexdigest()
 
 
+def _checked(type_: str, uses: Mapping[str, int] | None, if_lost: object, timeout: object, retry: object) -> str:
+    """Refuse what is outside its limits; returns the text of ``uses``."""
+    check_name("type", type_)
+    if if_lost not in {"interrupt", "rerun"}:
+        raise InvalidInput(f"if_lost: {if_lost!r} is neither 'interrupt' nor 'rerun'.")
+    if timeout is not None and not (
+        isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout <= TIMEOUT_MOST
+    ):
+        raise InvalidInput(f"timeout: {timeout!r} is not a number of seconds above 0, at most 30 days.")
+    if retry is not None and not isinstance(retry, Retry):
+        raise InvalidInput(f"retry: {retry!r} is not a Retry(...).")
+    return uses_text({} if uses is None else uses)
+
+
 def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
+    name = getattr(function, "__qualname__", None)
+    return f"{function.__module__}.{name}" if name else repr(function)
 
 
-def _read(type_: str, function: Callable[..., Any], uses: str, if_lost: IfLost) -> Handler:
-    if inspect.iscoroutinefunction(function):
-        raise UnknownHandlers(f"type {type_}: {_name(function)} is async; this version runs plain functions only.")
+def _read(type_: str, function: Callable[..., Any]) -> tuple[frozenset[str], frozenset[str], bool]:
+    """Return the params a function accepts, those it requires, and whether it takes any."""
+    if isinstance(function, Command):
+        return frozenset(), function.requires, True
     kinds = inspect.Parameter
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -141,14 +306,10 @@ def _read(type_: str, function: Callable[..., Any], uses: str, if_lost: IfLost) 
     named = [p for p in parameters[1:] if p.kind in {kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY}]
     if any(p.kind is kinds.POSITIONAL_ONLY for p in parameters[1:]):
         raise UnknownHandlers(f"type {type_}: {_name(function)}: params arrive as keywords; remove the '/'.")
-    return Handler(
-        type=type_,
-        function=function,
-        uses=uses,
-        if_lost=if_lost,
-        accepts=frozenset(p.name for p in named),
-        requires=frozenset(p.name for p in named if p.default is kinds.empty),
-        open_ended=any(p.kind is kinds.VAR_KEYWORD for p in parameters),
+    return (
+        frozenset(p.name for p in named),
+        frozenset(p.name for p in named if p.default is kinds.empty),
+        any(p.kind is kinds.VAR_KEYWORD for p in parameters),
     )
 
 

@@ -5,6 +5,8 @@ Who is authoritative: the server, by token. The clock of this process may only m
 * every ``renew`` seconds one call renews all held jobs and brings back cancellations and lost leases
 * no renewal confirmed for lease + one interval - margin (our monotonic clock): another worker may have the jobs by now,
   so handlers are told (fenced). What still has a valid token when the server is back is settled or handed back with it
+* the same guard is the watchdog: no renewal confirmed for ``watchdog`` seconds ends the worker with an error, so that
+  whoever supervises it starts it again
 * what seems expired elsewhere is only noted; if one interval later, by our clock, nothing about it has changed, it is
   reaped. A call that failed or took longer than an interval forgets the notes: after a pause of the server, or a jump of
   its clock, everybody gets the time to renew first
@@ -49,34 +51,52 @@ class Leases:
         digest: str,
         kept: Kept,
         held: dict[tuple[str, str], Hold],
+        *,
         presence: Callable[[], Mapping[str, Word]],
         forgotten: Callable[[], None],
+        asked: Callable[[str], None],
+        stuck: Callable[[float], None],
     ) -> None:
         self._store, self._settings = store, store.settings
         self._worker, self._digest, self._kept = worker, digest, kept
-        self._presence, self._forgotten = presence, forgotten
+        self._presence, self._forgotten, self._asked, self._stuck = presence, forgotten, asked, stuck
         self.held = held
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"seatline-renew-{worker}", daemon=True)
-        self._guard = threading.Thread(target=self._watch, name=f"seatline-guard-{worker}", daemon=True)
+        self._hurry = threading.Event()
+        self._heard = ""
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin renewing."""
+        """Begin renewing; after :meth:`stop` it may begin again."""
         self._confirmed = time.monotonic()
+        self._stop, self._hurry = threading.Event(), threading.Event()
+        self._notes.clear()
+        self._thread = threading.Thread(target=self._run, name=f"seatline-renew-{self._worker}", daemon=True)
         self._thread.start()
-        self._guard.start()
+        threading.Thread(target=self._watch, name=f"seatline-guard-{self._worker}", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread; a second call does nothing."""
+        """End the threads; a second call does nothing."""
         self._stop.set()
-        if self._thread.is_alive():
+        self._hurry.set()
+        if self._thread:
             self._thread.join(timeout=self._settings.timeout + 1)
+            self._thread = None
+
+    def look(self) -> None:
+        """Renew now: somebody has something to tell this worker."""
+        self._hurry.set()
 
     def _run(self) -> None:
+        stop, hurry = self._stop, self._hurry
         pause = self._settings.renew
-        while not self._stop.wait(pause):
+        while not stop.is_set():
+            hurry.wait(pause)
+            hurry.clear()
+            if stop.is_set():
+                return
             began = time.monotonic()
             try:
                 self._renew(began)
@@ -109,14 +129,17 @@ class Leases:
             for (lease, hold), word in zip(bite, renewal.words, strict=True):
                 if lease not in self.held:
                     continue  # settled meanwhile
-                if word == "cancel":
-                    hold.cancel = True
-                elif word == "lost":
+                if word == "cancel" and not hold.cancel:
+                    hold.say("cancel")
+                elif word == "lost" and not hold.fenced:
                     log.warning("job %d: the lease was taken back; its report will be refused", int(hold.id))
-                    hold.fenced = True
+                    hold.say("fenced")
             suspects = list(renewal.suspects)
             if not renewal.known:
                 self._forgotten()
+            if renewal.asked != self._heard:
+                self._heard = renewal.asked
+                self._asked(renewal.asked)
         self._confirmed = began
         if time.monotonic() - began > self._settings.renew:
             self._notes.clear()
@@ -141,17 +164,24 @@ class Leases:
                     log.warning("%s %s: its holder is gone; it is %s", suspect.kind, suspect.a, word)
 
     def _watch(self) -> None:
-        """Fence in time, also while a renewal waits for an answer: hence a thread of its own."""
+        """Fence in time, also while a renewal waits for an answer: hence a thread of its own. And be the watchdog."""
+        stop, watchdog = self._stop, self._settings.watchdog
         limit = self._settings.lease + self._settings.renew * (1 - MARGIN)
-        left = limit
-        while not self._stop.wait(left):
-            left = self._confirmed + limit - time.monotonic()
+        left = min(limit, watchdog or limit)
+        while not stop.wait(left):
+            silent = time.monotonic() - self._confirmed
+            left = limit - silent
             if left <= 0:
                 self._fence(limit)
                 left = self._settings.renew / 10
+            if watchdog and silent >= watchdog:
+                self._stuck(silent)
+                return
+            if watchdog:
+                left = min(left, watchdog - silent)
 
     def _fence(self, limit: float) -> None:
         for hold in list(self.held.values()):
             if not hold.fenced:
                 log.warning("job %d: no renewal for %.1f s; its handler is told to stop", int(hold.id), limit)
-                hold.fenced = True
+                hold.say("fenced")

@@ -25,14 +25,24 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, TypeVar
 
+from seatline.shared.calls import pools
 from seatline.shared.calls import workers as verbs
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.workers import REPORTS_MOST, Kept, Report, Taken
-from seatline.shared.errors import LoginRefused, OutcomeUnknown, SeatlineError, ServerError, ServerRefused
-from seatline.shared.store import Patience, Store
+from seatline.shared.errors import (
+    LoginRefused,
+    NoSuchPool,
+    OutcomeUnknown,
+    SeatlineError,
+    ServerError,
+    ServerRefused,
+)
+from seatline.shared.store import Patience, Store, Wire
 from seatline.worker.context import Hold
+from seatline.worker.events import Events
 from seatline.worker.handlers import Handlers
 from seatline.worker.leases import presence_ms
+from seatline.worker.notes import Notes
 
 __all__ = ["LOOK", "RunSummary", "Turns"]
 
@@ -41,7 +51,10 @@ log = logging.getLogger("seatline.worker")
 
 #: An idle worker looks by itself this often (seconds), should a bell have been lost.
 LOOK: Final = 5.0
-_STALE: Final = "job %d: its lease was taken back; the report (%s) changed nothing"
+#: Jobs that the reports of one turn enqueue.
+JOBS_MOST: Final = 1_000
+#: A pool that is refused again and again counts as full for no longer than this (seconds, C16).
+REFUSED_MOST: Final = 300.0
 
 
 @dataclass(slots=True)
@@ -49,8 +62,10 @@ class RunSummary:
     """What a run did: jobs by outcome, and those handed back at its end."""
 
     succeeded: int = 0
+    skipped: int = 0
     failed: int = 0
     cancelled: int = 0
+    retried: int = 0
     stale: int = 0
     handed_back: int = 0
     interrupted: int = 0
@@ -58,15 +73,16 @@ class RunSummary:
     @property
     def done(self) -> int:
         """Jobs that ended here."""
-        return self.succeeded + self.failed + self.cancelled
+        return self.succeeded + self.skipped + self.failed + self.cancelled
 
     def count(self, outcome: str, state: str) -> None:
         """Add one settled report."""
         if state == "stale":
             self.stale += 1
-        elif outcome in {"returned", "abandoned"} and state in {"ready", "interrupted"}:
-            self.handed_back += state == "ready"
-            self.interrupted += state == "interrupted"
+        elif outcome == "retry" and state in {"scheduled", "ready"}:
+            self.retried += 1
+        elif state == "ready":
+            self.handed_back += outcome == "abandoned"
         else:
             setattr(self, state, getattr(self, state) + 1)
 
@@ -79,19 +95,28 @@ class Turns:
             still runs. Shared with the renewing thread.
         look_at: when to look again if nothing rings (monotonic seconds).
         stopping: when patience ends (monotonic seconds), or None while nobody has said stop.
+        paused: takes no new jobs until it is resumed.
+        replaced: held jobs whose slot has been given to others: their handlers ignore their timeout.
+        last_error: (id, type of error, first line) of the job that failed last.
 
     """
 
-    def __init__(self, store: Store, worker: str, handlers: Handlers, slots: int, kept: Kept) -> None:
+    def __init__(
+        self, store: Store, worker: str, handlers: Handlers, slots: int, kept: Kept, notes: Notes, events: Events
+    ) -> None:
         self._store, self._worker, self._handlers, self._slots, self._kept = store, worker, handlers, slots, kept
+        self._notes, self._events = notes, events
         self.digest = handlers.digest()
         self.held: dict[tuple[str, str], Hold] = {}
         self.summary = RunSummary()
         self.look_at = 0.0
         self.stopping: float | None = None
+        self.paused = False
+        self.replaced: set[tuple[str, str]] = set()
+        self.last_error = ""
         self.bell: Callable[[], str] = lambda: ""
         self._reports: deque[Report] = deque()
-        self._wire = store.wire()
+        self._wire, self._other = store.wire(), store.wire()
         self._lock = threading.Lock()
         self._listed = self._known = False
 
@@ -119,14 +144,19 @@ class Turns:
         """Whether to give up on a server that is away: told to stop, and out of time or with nothing left to tell."""
         return self.overdue() or (self.stopping is not None and not self.held)
 
-    def abandon(self) -> None:
-        """Hand back all that still runs, with the next turn."""
+    def abandon(self, *, also_stopped: bool) -> None:
+        """Hand back all that still runs, with the next turn.
+
+        A thread cannot be stopped: it is told, and its report no longer counts. What can be stopped (a child, a task) is,
+        and reports by itself, so that it never runs twice; ``also_stopped``: hand it back nevertheless.
+        """
         with self._lock:
             told = {(report.id, report.token) for report in self._reports}
             for lease, hold in list(self.held.items()):
-                hold.cancel = True  # a thread cannot be stopped: it is told, and its report no longer counts
-                if lease not in told:
-                    self.tell(Report(hold.id, hold.token, "abandoned"))
+                if not hold.left:
+                    hold.say("left")
+                if lease not in told and (also_stopped or hold.stop is None):
+                    self.tell(Report(hold.id, hold.token, "abandoned" if hold.begun else "returned"))
 
     # -- exchanges
 
@@ -145,15 +175,28 @@ class Turns:
             "version": version("seatline"),
             "python": ".".join(map(str, sys.version_info[:3])),
             "state": "awake",
+            "bell": self.bell(),
         }
         presence = presence_ms(self._store.settings)
         self._insist(verbs.offer(self._worker, self.digest, presence, fields, self._handlers.declared()))
         self._known = True
 
-    def take(self) -> list[Taken]:
-        """Take a turn, waiting for one that another thread is taking; returns the jobs to begin."""
+    def log_in(self) -> None:
+        """Make the first contact, or the first after a sleep, and tell what this worker supports."""
         with self._lock:
-            return self._exchange()
+            self.register()
+
+    def take(self, most: int = REPORTS_MOST) -> list[Taken]:
+        """Take a turn, waiting for one that another thread is taking; returns the jobs to begin, at most ``most``."""
+        with self._lock:
+            return self._exchange(most)
+
+    def rest(self, seconds: float, until: str) -> None:
+        """Log out until then, for a worker that sleeps: it still counts as live (C2); the connection is closed."""
+        presence = presence_ms(self._store.settings)
+        fields: dict[str, Word] = {"state": f"sleeping until {until}", "busy": 0}
+        self._insist(verbs.sleep(self._worker, self.digest, int(seconds * 1000), presence, fields))
+        self._known, self._listed = False, True
 
     def try_take(self) -> list[Taken] | None:
         """Take a turn unless another thread is taking one (None): that one looks for new reports when it has ended."""
@@ -171,13 +214,13 @@ class Turns:
         except SeatlineError as error:
             log.warning("the server did not hear the goodbye: %s", error)
 
-    def _exchange(self) -> list[Taken]:
+    def _exchange(self, most: int = REPORTS_MOST) -> list[Taken]:
         while True:
             if not self._known:
                 self.register()
-            reports = [self._reports.popleft() for _ in range(min(len(self._reports), REPORTS_MOST))]
-            free = self._slots - len(self.held) + len(reports)
-            want = 0 if self.stopping is not None else min(free, REPORTS_MOST)
+            reports = self._reports_now()
+            free = self._slots - len(self.held) + len(reports) + len(self.replaced)
+            want = 0 if self.paused or self.stopping is not None else max(0, min(free, most))
             if not reports and not want and not self._listed:
                 self.look_at = time.monotonic() + LOOK
                 return []
@@ -216,10 +259,41 @@ class Turns:
             late = time.monotonic() - asked > self._store.settings.lease / 2
             jobs = self._still_ours(told.jobs) if late and told.jobs else list(told.jobs)
             for taken in jobs:
-                self.held[taken.id, taken.token] = Hold(taken.id, taken.token)
+                self.held[taken.id, taken.token] = Hold(taken.id, taken.token, self._worker)
             pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
             self.look_at = time.monotonic() + pause
             return jobs
+
+    def _reports_now(self) -> list[Report]:
+        """Take the reports of one turn; first what else they have to tell."""
+        waiting, reports, jobs = self._reports, list[Report](), 0
+        for _ in range(min(len(waiting), REPORTS_MOST)):
+            report = waiting.popleft()
+            if report.jobs or report.refused:
+                jobs += len(report.jobs)
+                if reports and jobs > JOBS_MOST:
+                    waiting.appendleft(report)
+                    break
+                try:
+                    if report.refused:
+                        self._refused(report)
+                except SeatlineError:
+                    waiting.extendleft([report, *reversed(reports)])
+                    raise
+            reports.append(report)
+        if self._notes.used:
+            self._notes.flush((report.id, report.token) for report in reports)
+        return reports
+
+    def _refused(self, report: Report) -> None:
+        """The real licence server refused: tell before the job goes back to its place, lest it be taken again at once."""
+        (pool,), settings = report.refused, self._store.settings
+        least, most = int(settings.refused * 1000), int(max(settings.refused, REFUSED_MOST) * 1000)
+        try:
+            self._insist(pools.refused_pool(pool, least, most, self._worker), self._other)
+            self._events.tell("refused", f"job {int(report.id)}: no seat of {pool}", job=report.id, pool=pool)
+        except NoSuchPool:
+            log.warning("job %d: NoSeat names pool %s, which does not exist", int(report.id), pool)
 
     def _still_ours(self, jobs: Sequence[Taken]) -> list[Taken]:
         """Renew what a late reply has brought, before it begins: what was lost meanwhile may run elsewhere (Q14, S2).
@@ -245,15 +319,28 @@ class Turns:
         return ours
 
     def _settled(self, report: Report, state: str) -> None:
-        self.held.pop((report.id, report.token), None)
+        lease = (report.id, report.token)
+        self.held.pop(lease, None)
+        self.replaced.discard(lease)
         self.summary.count(report.outcome, state)
-        if state == "stale":
-            log.warning(_STALE, int(report.id), report.outcome)
-        elif state in {"failed", "interrupted"}:
-            why = f": {report.error[0]}: {report.error[1].splitlines()[0]}" if report.error else ""
-            log.warning("job %d %s%s", int(report.id), state, why)
+        if state == "succeeded":
+            if self._events.detailed:
+                self._tell_end(report, state)
+        elif state == "stale":
+            said = f"job {int(report.id)}: its lease was taken back; the report ({report.outcome}) changed nothing"
+            self._events.tell("stale", said, job=report.id, outcome=report.outcome)
         else:
-            log.debug("job %s %s", report.id, state)
+            if report.error:
+                self.last_error = f"job {int(report.id)} {report.error[0]}: {report.error[1].splitlines()[0][:200]}"
+            self._tell_end(report, state)
+
+    def _tell_end(self, report: Report, state: str) -> None:
+        why = f": {report.error[0]}: {report.error[1].splitlines()[0]}" if report.error else ""
+        event = state if state in {"failed", "interrupted"} else "settled"
+        if report.outcome == "retry" and state in {"scheduled", "ready"}:
+            event, why = "retry", f" in {report.result_ms / 1000:g} s{why}"
+        said = f"job {int(report.id)} {state}{why}"
+        self._events.tell(event, said, job=report.id, state=state, error=report.error and report.error[0])
 
     def _left(self, report: Report) -> Report:
         """Say who left a job; kept only if it becomes interrupted (T4: where)."""
@@ -262,7 +349,7 @@ class Turns:
 
     # -- patience
 
-    def _insist(self, call: Call[T]) -> T:
+    def _insist(self, call: Call[T], wire: Wire | None = None) -> T:
         """Send until the server answers: a worker outlives its server. What no waiting mends is raised."""
         patience = Patience(
             None,
@@ -273,7 +360,7 @@ class Turns:
         pause, said = 0.1, False
         while True:
             try:
-                return self._store.run(call, patience, self._wire)
+                return self._store.run(call, patience, wire or self._wire)
             except ServerError as error:
                 # A password may be put right while this worker runs; when it starts, somebody is there to be told.
                 mends = not isinstance(error, ServerRefused) or (isinstance(error, LoginRefused) and self._known)

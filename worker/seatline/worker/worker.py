@@ -2,12 +2,14 @@
 
 Who does what, each with threads of its own, so that none waits for another:
 
-* the slots run handlers (``slots.py``); one whose job has ended takes the next *turn* with the server (``turns.py``)
-* the renewing thread keeps leases and looks after others (``leases.py``)
+* the cycle says what comes when (``cycle.py``), in the thread that called ``run``
+* the crew runs handlers (``crew.py``): slots, children, an event loop; whoever ends a job takes the next *turn* with the
+  server (``turns.py``)
+* the renewing thread keeps leases and looks after others; its guard fences, and is the watchdog (``leases.py``)
 * the ear waits on this worker's bell (``ear.py``)
-* the thread that called ``run`` begins, waits for a bell, a signal or the next look, and ends
+* notes carry progress and log lines (``notes.py``), timers watch time-outs (``timers.py``)
 
-The life of a run reads: register, then again and again turn and wait, at last leave.
+Everything that happens is told to one place (``events.py``).
 """
 
 from __future__ import annotations
@@ -21,22 +23,23 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final
 
 from seatline.shared.calls.base import Word
-from seatline.shared.calls.workers import Kept, Report, Taken
+from seatline.shared.calls.workers import Kept
 from seatline.shared.config import Settings
-from seatline.shared.errors import InvalidInput
+from seatline.shared.errors import InvalidInput, WorkerStuck
 from seatline.shared.store import Store
 from seatline.shared.store.lane import client_id
-from seatline.worker.context import Context, Hold
+from seatline.worker.crew import Crew
+from seatline.worker.cycle import Classic, Normal
 from seatline.worker.ear import Ear
-from seatline.worker.execute import execute
+from seatline.worker.events import Events, Sink
 from seatline.worker.handlers import Handlers
+from seatline.worker.hooks import Hooks
 from seatline.worker.leases import Leases
-from seatline.worker.slots import Slots, Work
+from seatline.worker.notes import Notes
 from seatline.worker.turns import RunSummary, Turns
 
 __all__ = ["RunSummary", "Worker"]
@@ -44,6 +47,8 @@ __all__ = ["RunSummary", "Worker"]
 log = logging.getLogger("seatline.worker")
 
 SLOTS_MOST: Final = 256
+JOBS_MOST: Final = 1_000_000
+MEMORY_LEAST: Final = 16
 
 
 class Worker:
@@ -56,8 +61,13 @@ class Worker:
         slots: jobs that run at the same time, 1 to 256.
         types: only the types that match one of these patterns (C14).
         kept: retention of finished jobs: 7 days, 100,000 of each state.
+        classic: reproduce the original Job Processor: one slot, woken by the clock, logged out while it sleeps (C1 to C9).
+        child_jobs: a child process is replaced after so many jobs, 1 to a million.
+        child_memory: a child is replaced after a job when it holds more than so many MiB, 16 or more; None: never.
+        sink: called with every transition, ``sink(event, fields)``, from the thread in which it happens.
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``lease`` 30, ``renew`` a third of that,
-            ``grace`` 30 (how long running jobs may go on after a stop), ``timeout``, ``connect_timeout``, ``deadline``.
+            ``grace`` 30 (how long running jobs may go on after a stop), ``wake_interval`` 600 (classic), ``watchdog`` 0
+            (never), ``refused`` 30, ``kill_after`` 3, ``cancel_after`` 10, ``timeout``, ``connect_timeout``, ``deadline``.
 
     """
 
@@ -70,27 +80,64 @@ class Worker:
         slots: int = 1,
         types: Sequence[str] | None = None,
         kept: Kept | None = None,
+        classic: bool = False,
+        child_jobs: int = 1_000,
+        child_memory: int | None = None,
+        sink: Sink | None = None,
         **settings: float | None,
     ) -> None:
         if type(slots) is not int or not 1 <= slots <= SLOTS_MOST:
             raise InvalidInput(f"slots: {slots!r} is not a whole number from 1 to {SLOTS_MOST}.")
+        if classic and slots != 1:
+            raise InvalidInput(f"slots: a classic worker has 1, not {slots}. Start several, or leave classic out.")
+        if type(child_jobs) is not int or not 1 <= child_jobs <= JOBS_MOST:
+            raise InvalidInput(f"child_jobs: {child_jobs!r} is not a whole number from 1 to {JOBS_MOST:,}.")
+        if child_memory is not None and (type(child_memory) is not int or child_memory < MEMORY_LEAST):
+            raise InvalidInput(f"child_memory: {child_memory!r} is not a whole number of MiB, {MEMORY_LEAST} or more.")
         if isinstance(types, str):
             raise InvalidInput(f"types: {types!r} is one text. Give a list of patterns, such as [{types!r}].")
         self.handlers = handlers.narrowed(types) if types else handlers
         if not self.handlers:
             raise InvalidInput("handlers: there are none; declare some with @handlers.handler(type).")
+        self.handlers.check_logins()
         self.settings = Settings.load(url=url, namespace=namespace, **settings)
-        self.slots, kept = slots, kept or Kept()
+        self.slots, self.classic, kept = slots, classic, kept or Kept()
         self.id = _identity()
         self.store = Store(self.settings, role="worker")
-        self._turns = Turns(self.store, self.id, self.handlers, slots, kept)
+        self._events = Events(self.id, sink)
+        self._notes = Notes(self.store, f"seatline-{self.id}-notes")
+        self._turns = Turns(self.store, self.id, self.handlers, slots, kept, self._notes, self._events)
         self._leases = Leases(
-            self.store, self.id, self._turns.digest, kept, self._turns.held, self._presence, self._offer_lost
+            self.store,
+            self.id,
+            self._turns.digest,
+            kept,
+            self._turns.held,
+            presence=self._presence,
+            forgotten=self._offer_lost,
+            asked=self._asked,
+            stuck=self._stuck,
         )
-        self._woken: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._crew = Crew(
+            self.id,
+            self.handlers,
+            self._turns,
+            self._notes,
+            self._events,
+            self.settings,
+            slots=slots,
+            child_jobs=child_jobs,
+            child_memory=child_memory and child_memory * 2**20,
+            one_by_one=classic,
+        )
+        self._hooks = Hooks(self.id, self.settings, self.handlers, self._events, lambda: self.store.url)
+        self._cycle: Normal | Classic = (
+            Classic(self._crew, self._hooks, self._events, self.settings, self._leases, self.store)
+            if classic
+            else Normal(self._crew, self._hooks, self._events)
+        )
         self._ear: Ear | None = None
-        self._threads: Slots | None = None
-        self._burst = self._nudged = False
+        self._ended_by: WorkerStuck | None = None
 
     @property
     def summary(self) -> RunSummary:
@@ -108,125 +155,116 @@ class Worker:
         Raises:
             ServerRefused, InvalidInput, HandlerDiffers: it cannot begin (or, later, the server refuses more than a login).
             ServerError: it was told to stop while the server was away; its leases run out by themselves.
+            WorkerStuck: the watchdog ended it.
 
         """
-        self._burst = burst
+        self._events.begin()
+        self._crew.fork()  # first of all: children must share no thread and no connection with this process
         with self._signals():
-            self._begin()
             try:
-                while True:
-                    self._nudged = False
-                    self._give(self._turns.take())
-                    if self._finished():
-                        break
-                    self._wait()
-                self._turns.leave()
+                self._begin(burst=burst)
+                self._cycle.run(burst=burst)
+            except Exception as error:
+                if self._ended_by is not None and error is not self._ended_by:
+                    raise self._ended_by from error
+                raise
             finally:
                 self._end()
         return self.summary
 
     def stop(self, *, now: bool = False) -> None:
         """Ask the run to end; from any thread or signal handler. ``now``, or a second call, hands back at once."""
-        grace = 0.0 if now or self._turns.stopping is not None else self.settings.grace
-        self._turns.stopping = time.monotonic() + grace
-        self._woken.put(None)
+        again = self._turns.stopping is not None
+        self._turns.stopping = time.monotonic() + (0.0 if now or again else self.settings.grace)
+        self._crew.woken.put(None)
+
+    def pause(self) -> None:
+        """Take no new jobs until :meth:`resume`; what runs goes on. `seatline workers pause ID` does it from elsewhere."""
+        if not self._turns.paused:
+            self._turns.paused = True
+            self._events.tell("paused")
+            self._crew.woken.put(None)
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        if self._turns.paused:
+            self._turns.paused = False
+            self._events.tell("resumed")
+            self._crew.woken.put(None)
 
     # -- steps
 
-    def _begin(self) -> None:
-        self._turns.register()
+    def _begin(self, *, burst: bool) -> None:
         types = ", ".join(self.handlers.types)
-        log.info("worker %s: %d slots for %s at %s", self.id, self.slots, types, self.store.place)
-        self._leases.start()
-        if not self._burst:
-            self._ear = Ear(self.store, lambda: self._woken.put(None))
-            ear = self._ear
-            self._turns.bell = lambda: ear.name
-        self._threads = Slots(self.slots, self._ended, f"seatline-{self.id}")
+        kind = "1 slot, classic," if self.classic else f"{self.slots} slots"
+        said = f"worker {self.id}: {kind} for {types} at {self.store.place}"
+        self._events.tell("startup", said, slots=self.slots, types=self.handlers.types, classic=self.classic)
+        self._hooks.run("on_startup")
+        if not self.classic:
+            if not burst:
+                self._ear = Ear(self.store, lambda: self._crew.woken.put(None), self._leases.look)
+                ear = self._ear
+                self._turns.bell = lambda: ear.name
+            self._turns.log_in()
+            self._leases.start()
+        self._crew.start()
 
     def _end(self) -> None:
-        if self._threads:
-            self._threads.close()
         self._leases.stop()
+        self._crew.close()
         if self._ear:
             self._ear.close()
+        self._notes.close()
+        self._hooks.run("on_shutdown")
         self.store.close()
-        back = self.summary.handed_back + self.summary.interrupted
-        log.info("worker %s leaves: %d jobs done, %d handed back", self.id, self.summary.done, back)
-
-    def _give(self, jobs: Sequence[Taken]) -> None:
-        for taken in jobs:
-            if self._threads:
-                self._threads.give(self._work(taken))
-
-    def _ended(self, report: Report) -> Work | None:
-        """Settle, in the thread of a slot; returns what that slot does next."""
-        turns, mine = self._turns, None
-        turns.tell(report)
-        if self._threads and (work := self._threads.poll()):
-            # Others are not awake yet: go on here, and let one turn tell what ends meanwhile.
-            if not self._nudged:
-                self._nudged = True
-                self._woken.put(None)
-            return work
-        try:
-            # Whoever holds the turn looks again when it has ended, so that no report stays behind.
-            while turns.pending and (jobs := turns.try_take()) is not None:
-                if jobs and mine is None:
-                    mine, jobs = self._work(jobs[0]), jobs[1:]
-                self._give(jobs)
-        except BaseException as error:  # noqa: BLE001 - run() raises it in the caller's thread
-            self._woken.put(error)
-        if not turns.held or time.monotonic() + 1 > turns.look_at:
-            self._woken.put(None)  # the end of a burst or a stop, or a look that is due sooner than was known
-        return mine
-
-    def _wait(self) -> None:
-        """Wait for a ring, a signal, a job's end that matters here, or the next look."""
-        turns = self._turns
-        while not turns.pending:
-            until = turns.look_at if turns.stopping is None else turns.stopping
-            try:
-                error = self._woken.get(timeout=max(0.0, until - time.monotonic()))
-                if error is not None:
-                    raise error
-                break
-            except Empty:
-                if time.monotonic() >= (turns.look_at if turns.stopping is None else turns.stopping):
-                    break
-        if turns.overdue():
-            turns.abandon()
-
-    def _finished(self) -> bool:
-        if self._turns.pending or self._turns.held:
-            return False
-        return self._turns.stopping is not None or self._burst
-
-    def _work(self, taken: Taken) -> Work:
-        """Make the work of one job; a record that speaks of no type of ours must not stop the worker."""
-        fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-        type_ = fields.get(b"type", b"?").decode("utf-8", "replace")
-        hold = self._turns.held.get((taken.id, taken.token)) or Hold(taken.id, taken.token)
-        ctx = Context(hold, type_, taken.attempt, taken.flat)
-        if type_ not in self.handlers:
-            return lambda: _damaged(ctx)
-        handler = self.handlers[type_]
-        log.debug("job %s %s: attempt %d begins", ctx.id, type_, ctx.attempt)
-        return lambda: execute(handler, ctx, fields)
+        done, back = self.summary.done, self.summary.handed_back + self.summary.interrupted
+        said = f"worker {self.id} leaves: {done} jobs done, {back} handed back"
+        self._events.tell("shutdown", said, done=done, handed_back=back)
 
     # -- what others ask and say
+
+    @property
+    def state(self) -> str:
+        """What it says of itself: awake, paused or stopping."""
+        if self._turns.stopping is not None:
+            return "stopping"
+        return "paused" if self._turns.paused else "awake"
 
     def _presence(self) -> dict[str, Word]:
         return {
             "busy": len(self._turns.held),
+            "overdue": self._crew.overdue,
             "done": self.summary.done,
             "failed": self.summary.failed,
-            "state": "awake" if self._turns.stopping is None else "stopping",
+            "cycles": self._cycle.cycles,
+            "memory": memory(),
+            "last_error": self._turns.last_error,
+            "bell": self._turns.bell(),
+            "state": self.state,
         }
 
     def _offer_lost(self) -> None:
         self._turns.forget_offer()
-        self._woken.put(None)
+        self._crew.woken.put(None)
+
+    def _asked(self, word: str) -> None:
+        """Do what was asked of this worker from elsewhere (`seatline workers ...`)."""
+        if word == "pause":
+            self.pause()
+        elif word == "":
+            self.resume()
+        elif self._turns.stopping is None or word == "stop-now":
+            self._events.tell("stopping", "asked to stop" + (" now" if word == "stop-now" else ""))
+            self.stop(now=word == "stop-now")
+
+    def _stuck(self, seconds: float) -> None:
+        """The watchdog: a supervisor shall start this worker anew."""
+        self._ended_by = WorkerStuck(
+            f"no call of this worker has succeeded for {seconds:.0f} s (watchdog {self.settings.watchdog:g} s): it ends. "
+            f"Is {self.store.place} reachable? What it holds runs again when its leases have run out."
+        )
+        self._turns.stopping = time.monotonic() - 1.0
+        self._crew.woken.put(self._ended_by)
 
     @contextmanager
     def _signals(self) -> Generator[None]:
@@ -238,7 +276,7 @@ class Worker:
         def told(number: int, _: FrameType | None) -> None:
             again = self._turns.stopping is not None
             word = "handing back what runs" if again else f"letting {len(self._turns.held)} running jobs end"
-            log.warning("%s: %s", signal.Signals(number).name, word)
+            self._events.tell("stopping", f"{signal.Signals(number).name}: {word}", signal=number)
             self.stop()
 
         before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -249,13 +287,16 @@ class Worker:
                 signal.signal(number, handler)
 
 
+def memory() -> int:
+    """Return the memory this process holds (bytes), or 0 where that is not told."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - read at every renewal
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
 def _identity() -> str:
     """Name this worker: where it runs, and something that no other process has (Q13)."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()).strip(".-")[:40] or "host"
     return f"{host}.{os.getpid()}.{client_id()[:6]}"
-
-
-def _damaged(ctx: Context) -> Report:
-    """Report a job that was in a line, but whose record is gone or speaks of another type."""
-    kind, message = "BrokenRecord", "its record is damaged: edited or removed by hand, or lost by the server"
-    return Report(ctx.id, ctx.token, "failed", ["error_type", kind, "error", message], error=(kind, message))

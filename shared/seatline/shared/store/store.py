@@ -112,6 +112,13 @@ class Store:
         for link in links:
             link.close()
 
+    def hang_up(self) -> None:
+        """Close all connections for now: whoever uses a link again opens it again. Nobody may be using one meanwhile."""
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            link.close()
+
     def listener(self) -> Listener:
         """Return a bell to wait on, with a connection of its own."""
         return Listener(lambda: Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}"), self.keys)
