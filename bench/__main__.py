@@ -15,7 +15,7 @@ from bench.cases import Bench
 from bench.measure import Record
 from bench.systems import System
 
-GROUPS = ("enqueue", "drain", "life", "latency", "idle", "memory", "backlog", "types")
+GROUPS = ("enqueue", "drain", "life", "latency", "executors", "idle", "memory", "backlog", "types")
 QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES, QUICK_IDLE = 4_000, 1, 50, 10.0
 IDLE_SECONDS = 30.0
 BATCH = cases.BATCH
@@ -116,6 +116,7 @@ def main(
             "drain": run.drain,
             "life": run.life,
             "latency": partial(run.latency, samples),
+            "executors": partial(run.executors, samples),
             "idle": partial(run.idle, QUICK_IDLE if quick else IDLE_SECONDS),
             "memory": run.memory,
             "backlog": partial(run.backlog, _numbers(lengths), quick=quick),
@@ -180,6 +181,22 @@ class Run:
     def latency(self, samples: int) -> None:
         """Idle pick-up."""
         self._measure("latency", "latency", partial(cases.latency, samples=samples))
+
+    def executors(self, samples: int) -> None:
+        """The same handler in a thread, in the event loop, in a child process, and as a command."""
+        for slots in systems.EXECUTOR_SLOTS:
+
+            def take(bench: Bench, system: System, at_once: int = slots) -> cases.Metrics:
+                return cases.drain(bench, system, system.jobs(self.jobs), at_once)
+
+            self._measure(f"executors {slots} slots", "executors", take, slots=slots)
+        able = {
+            (b.placement, s.name): partial(cases.latency, b, s, samples)
+            for b in self.benches
+            for s in self.chosen
+            if "executors" in s.groups and s.variant != "shell"
+        }
+        measure.interleave(self.record, "executors pick-up", able, self.repeat, partial(click.echo, err=True))
 
     def idle(self, seconds: float) -> None:
         """Commands of idle workers, all at the same time: they leave each other alone."""

@@ -33,6 +33,10 @@ PLACED = (
     Section("Drain, commands/job that the worker sent", "drain", "sent_commands"),
     Section("Drain, commands/job executed (those inside scripts included)", "drain", "executed_commands"),
     Section("Drain, server reads/job (1 slot: round trips)", "drain", "reads"),
+    Section("Executors, no-op jobs, jobs/s", "executors", "rate"),
+    Section("Executors, worker CPU us/job (children not counted)", "executors", "client_cpu_us"),
+    Section("Executors, idle pick-up, p50 ms", "executors", "p50_ms"),
+    Section("Executors, idle pick-up, p99 ms", "executors", "p99_ms"),
     Section("Idle pick-up, p50 ms", "latency", "p50_ms"),
     Section("Idle pick-up, p99 ms", "latency", "p99_ms"),
 )

@@ -4,6 +4,9 @@ Variants: ``seats`` lets every job take a seat of a pool, as its type's handler 
 jobs that every settled job makes an older one go, which is what a queue pays that has run for long: the stock worker
 keeps 100,000, more than a measured drain finishes.
 
+Variants ``async``, ``process`` and ``shell`` run the handler that way; stock is a thread. Counting inside the handler
+cannot be done in children: there a drain's time is that of the worker's whole run, its start and stop included.
+
 Jobs are spread over `Spec.types` types, and the worker has a handler for each of them. The peers run their handlers
 inside the worker process, so a comparison needs Seatline's to run in threads; a child process costs more a job.
 """
@@ -30,6 +33,7 @@ class SeatlineClient:
         self.queue = Queue(spec.url, namespace=agent.QUEUE)
         self.types = [f"bench.type{number}" for number in range(spec.types)]
         self.uses = {POOL: 1} if spec.variant == "seats" else None
+        self.isolation = spec.variant if spec.variant in {"async", "process", "shell"} else "thread"
         self.kept = Kept(count=FEW) if spec.variant == "trim" else None
         if self.uses:
             self.queue.pools.set(POOL, max(spec.slots, 1))
@@ -48,8 +52,32 @@ class SeatlineClient:
         """Run jobs in one worker process with `slots` slots; jobs that are held run again when their worker is lost."""
         handlers = Handlers()
         for kind in self.types:
-            handlers.handler(kind, uses=self.uses, if_lost="rerun" if self.holds else "interrupt")(_run)
-        Worker(handlers, self.url, namespace=agent.QUEUE, slots=slots, kept=self.kept).run(burst=burst)
+            self._declare(handlers, kind)
+        worker = Worker(handlers, self.url, namespace=agent.QUEUE, slots=slots, kept=self.kept)
+        in_children = burst and self.isolation in {"process", "shell"}
+        began, cpu = time.monotonic_ns(), time.process_time()
+        worker.run(burst=burst)
+        if in_children:
+            tally = agent.TALLY
+            tally.first_ns, tally.last_ns = began, time.monotonic_ns()
+            tally.cpu_first, tally.cpu_last = cpu, time.process_time()
+
+    def _declare(self, handlers: Handlers, kind: str) -> None:
+        if self.isolation == "shell":
+            handlers.shell(kind, ["true"])
+        elif self.isolation == "async":
+            handlers.handler(kind)(_run_async)
+        else:
+            handlers.handler(
+                kind,
+                uses=self.uses,
+                if_lost="rerun" if self.holds else "interrupt",
+                isolation="process" if self.isolation == "process" else "thread",
+            )(_run)
+
+
+async def _run_async(ctx: Context, **params: Any) -> None:  # noqa: ARG001  as below
+    agent.handle(**params)
 
 
 def _run(ctx: Context, **params: Any) -> None:  # noqa: ARG001  handlers take the context first

@@ -17,6 +17,7 @@ BULLMQ = HERE / "peers" / "bullmq_peer"
 NODE_MAJOR = 20
 INSTALL_SECONDS = 300
 ALL_SLOTS = (1, 8, 50)
+EXECUTOR_SLOTS = (8, 50)
 OURS = "bench.seatline_case"
 PEER_GROUPS = ("enqueue", "drain", "latency", "idle", "memory")
 
@@ -87,7 +88,12 @@ class System:
 SYSTEMS = {
     system.name: system
     for system in (
-        System(name="seatline", module=OURS, share=2.0, groups=(*PEER_GROUPS, "life", "backlog", "types", "recovery")),
+        System(
+            name="seatline",
+            module=OURS,
+            share=2.0,
+            groups=(*PEER_GROUPS, "life", "backlog", "types", "recovery", "executors"),
+        ),
         System(name="scripts", module="bench.scripts_case", groups=("enqueue", "drain")),
         System(name="seatline-seats", module=OURS, variant="seats", groups=("drain", "life")),
         System(
@@ -98,6 +104,9 @@ SYSTEMS = {
             groups=("drain",),
         ),
         System(name="seatline-trim", module=OURS, variant="trim", slots=(50,), groups=("drain",)),
+        System(name="seatline-async", module=OURS, variant="async", share=2.0, groups=("executors",)),
+        System(name="seatline-process", module=OURS, variant="process", slots=(1, 8), groups=("executors",)),
+        System(name="seatline-shell", module=OURS, variant="shell", share=0.05, slots=(8,), groups=("executors",)),
         System(name="bullmq", share=2.0, groups=(*PEER_GROUPS, "life", "backlog")),
         System(name="bullmq-priority", variant="priority"),
         System(name="huey", module=HUEY, share=0.4, needs="huey"),
@@ -106,8 +115,10 @@ SYSTEMS = {
         System(name="bare", module="bench.bare_case", slots=(), groups=("enqueue", "life", "memory")),
     )
 }
-STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", "bullmq", "huey", "rq", "bare")
-REQUIRED = ("seatline", "scripts", "seatline-seats", "bullmq", "huey", "rq", "bare")  # without one there is no README
+EXECUTORS = ("seatline-async", "seatline-process", "seatline-shell")
+PEERS = ("bullmq", "huey", "rq", "bare")
+STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", *EXECUTORS, *PEERS)
+REQUIRED = ("seatline", "scripts", "seatline-seats", *EXECUTORS, *PEERS)  # without one there is no README
 
 
 def install_bullmq() -> None:

@@ -85,6 +85,13 @@ def _types_growth(record: Record, placement: str) -> float | None:
     return max(found) / found[0] if len(found) > 1 else None
 
 
+def _async_share(record: Record, placement: str) -> float | None:
+    """The event loop's rate as a share of the threads'."""
+    ours = record.figure("executors 50 slots", "seatline-async", "rate", placement)
+    threads = record.figure("executors 50 slots", "seatline", "rate", placement)
+    return ours.median / threads.median if ours and threads else None
+
+
 def _recovery(record: Record, placement: str) -> float | None:
     figure = record.figure("recovery", "seatline", "seconds", placement)
     return figure.greatest if figure else None
@@ -109,6 +116,13 @@ TARGETS = (
     ),
     Target("idle pick-up, p50", 1, median("latency", "seatline", "p50_ms"), unit="ms", least=False),
     Target("idle pick-up, p99", 2, median("latency", "seatline", "p99_ms"), unit="ms", least=False),
+    Target(
+        "process isolation, 8 children, jobs/s",
+        5000,
+        median("executors 8 slots", "seatline-process", "rate"),
+        unit="jobs/s",
+    ),
+    Target("async, 50 slots, against threads", 0.9, _async_share),
     Target(
         "idle worker: commands/s beside its heartbeat",
         0.5,
