@@ -19,7 +19,7 @@ from typing import Any
 
 from seatline.shared.calls.workers import Report
 from seatline.shared.errors import PayloadError
-from seatline.worker.children import system
+from seatline.worker import system
 from seatline.worker.children.frames import DONT_WAIT, Frames, packed
 from seatline.worker.context import Hold
 from seatline.worker.timers import Timer, Timers

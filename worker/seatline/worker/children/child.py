@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, cast
 
-from seatline.worker.children import system
+from seatline.worker import system
 from seatline.worker.children.frames import Frames
 from seatline.worker.children.link import ChildLink
 from seatline.worker.context import Context

@@ -16,7 +16,7 @@ from typing import Final
 
 from seatline.shared.calls.workers import Report
 from seatline.shared.errors import HandlerDied, InvalidInput, SeatlineError, Timeout
-from seatline.worker.children import system
+from seatline.worker import system
 from seatline.worker.children.attempt import Attempt, Patience
 from seatline.worker.children.frames import Frames
 from seatline.worker.children.nursery import ANSWER, ASK, END, FORK, RETIRE, Nursery

@@ -29,7 +29,7 @@ import time
 import traceback
 from typing import Final, NoReturn
 
-from seatline.worker.children import system
+from seatline.worker import system
 from seatline.worker.children.child import Child
 from seatline.worker.children.frames import Frames
 from seatline.worker.children.secrets import forget_secrets

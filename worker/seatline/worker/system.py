@@ -15,7 +15,16 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["adopt_orphans", "die_with_parent", "end_offspring", "how_it_ended", "kill_group", "rename"]
+__all__ = [
+    "adopt_orphans",
+    "die_with_parent",
+    "end_offspring",
+    "how_it_ended",
+    "kill_group",
+    "offspring",
+    "rename",
+    "said_exit",
+]
 
 _LINUX: Final = sys.platform == "linux"
 _PR_SET_PDEATHSIG: Final = 1
@@ -103,12 +112,16 @@ def _reaped(pid: int) -> bool:
 
 
 def how_it_ended(status: int) -> str:
-    """Say a wait status in words: ``exit code 3``, ``killed by SIGSEGV``."""
-    code = os.waitstatus_to_exitcode(status)
+    """Say a wait status in words; a SIGKILL that nobody here has sent is mostly the kernel's, for want of memory."""
+    said = said_exit(os.waitstatus_to_exitcode(status))
+    return f"{said} (out of memory?)" if said == "killed by SIGKILL" else said
+
+
+def said_exit(code: int) -> str:
+    """Say an exit code in words, a negative one as the signal: ``exit code 3``, ``killed by SIGSEGV``."""
     if code >= 0:
         return f"exit code {code}"
     try:
-        name = signal.Signals(-code).name
+        return f"killed by {signal.Signals(-code).name}"
     except ValueError:
-        name = f"signal {-code}"
-    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        return f"killed by signal {-code}"
