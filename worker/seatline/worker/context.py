@@ -78,28 +78,15 @@ class Hold:
 
     """
 
-    __slots__ = (
-        "_waiter",
-        "begun",
-        "cancel",
-        "events",
-        "fenced",
-        "id",
-        "late",
-        "left",
-        "stop",
-        "token",
-        "told",
-        "worker",
-    )
+    # Plain class attributes: a hold is made for every job, and few are ever told anything.
+    begun = cancel = fenced = late = left = False
+    stop: Callable[[Hold], None] | None = None
+    told: Callable[[Hold, Mapping[str, Word], str], None] | None = None
+    events: Callable[[str, str], None] | None = None
+    _waiter: threading.Event | None = None
 
     def __init__(self, job_id: str, token: str, worker: str = "") -> None:
         self.id, self.token, self.worker = job_id, token, worker
-        self.begun = self.cancel = self.fenced = self.late = self.left = False
-        self.stop: Callable[[Hold], None] | None = None
-        self.told: Callable[[Hold, Mapping[str, Word], str], None] | None = None
-        self.events: Callable[[str, str], None] | None = None
-        self._waiter: threading.Event | None = None
 
     @property
     def over(self) -> bool:
