@@ -427,6 +427,13 @@ def _pool_external(scene: Scene) -> Call[Any]:
     return pools.set_external("vault", 1, AN_HOUR)
 
 
+def _pool_refused(scene: Scene) -> Call[Any]:
+    """One that waits had claimed a seat."""
+    _turn_claim(scene)
+    scene.reserve(1, bell="bell1")
+    return pools.refused_pool("vault", AN_HOUR, AN_HOUR, "w1")
+
+
 def _session_open(scene: Scene) -> Call[Any]:
     scene.pool()
     return pools.open_session("vault", "program:p:tok", 1, ttl_ms=AN_HOUR, priority=10)
@@ -502,6 +509,7 @@ CASES = [
     Case("pool_remove", _pool_remove),
     Case("pool_remove-busy", _pool_remove_busy),
     Case("pool_external", _pool_external),
+    Case("pool_refused", _pool_refused),
     Case("session_open", _session_open),
     Case("session_open-waits", _session_open_waits),
     Case("session_renew", _session_renew),

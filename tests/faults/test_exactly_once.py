@@ -35,9 +35,9 @@ QueueAt = Callable[..., Queue]
 #: Numbered verbs go through a lane; the others are idempotent by nature or by comparison.
 NUMBERED = {
     "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "pool_set", "pool_remove", "pool_external",
-    "session_open", "session_renew", "session_close",
+    "session_open", "session_renew", "session_close", "pool_refused", "note",
 }  # fmt: skip
-UNNUMBERED = {"contact", "offer", "renew", "reap", "leave", "wait"}
+UNNUMBERED = {"contact", "offer", "renew", "reap", "leave", "wait", "ask", "sleep"}
 BY_NAME = {case.name: case for case in CASES}
 EVERY_CASE = pytest.mark.parametrize("name", BY_NAME)
 NUMBERED_CASES = pytest.mark.parametrize("name", [case.name for case in CASES if case.script in NUMBERED])

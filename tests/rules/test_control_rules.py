@@ -33,10 +33,11 @@ def fake(server: RealServer, namespace: str) -> Iterator[Fakes]:
     """Make fake workers: ``fake("a", "b", slots=2)`` for types that use nothing, or ``fake(vault={"vault": 1})``."""
     with contextlib.ExitStack() as made:
 
-        def make(*types: str, slots: int = 1, lease: float = 60.0, **uses: Any) -> FakeWorker:
-            worker = FakeWorker(
-                server.url, namespace, {**{type_: {} for type_ in types}, **uses}, slots=slots, lease=lease
-            )
+        def make(
+            *types: str, slots: int = 1, lease: float = 60.0, if_lost: str = "interrupt", **uses: Any
+        ) -> FakeWorker:
+            needs = {**{type_: {} for type_ in types}, **uses}
+            worker = FakeWorker(server.url, namespace, needs, slots=slots, lease=lease, if_lost=if_lost)
             made.callback(worker.close)
             return worker
 
@@ -310,11 +311,11 @@ class TestSleep:
         bulk = [queue.enqueue("small", priority=100).id for _ in range(9)]
         assert stream.turn() == bulk[:2]
         sleeper = fake(large={"vault": 2})
-        if comes == "before its last look":
-            urgent = queue.enqueue("large", priority=1)
-        assert sleeper.turn(waits=False) == []
         if comes == "after its last look":
-            urgent = queue.enqueue("large", priority=1)
+            assert sleeper.turn(waits=False) == []
+        urgent = queue.enqueue("large", priority=1)
+        if comes == "before its last look":
+            assert sleeper.turn(waits=False) == []
         sleeper.sleep(600)
         assert stream.turn(bulk[0]) == []
         assert stream.turn(bulk[1]) == []
@@ -448,3 +449,38 @@ class TestNotes:
             reply: Any = redis.eval(scripts.script("note").text, 2, *keys, 1, "digest", *call.words)
             assert reply == [b"ok", b"kept"]
         assert len(handle.log()) == 1
+
+
+class TestLost:
+    """What an interrupted job says of who lost it (T4)."""
+
+    def lose(self, lost: FakeWorker, finder: FakeWorker) -> list[str]:
+        """Let a worker's lease run out and be reaped."""
+        job_ids = lost.turn()
+        assert job_ids
+        lost.held.clear()
+        suspects = wait_until(lambda: finder.renew().suspects, 5, "the end of the lease")
+        return finder.reap(*suspects)
+
+    @pytest.mark.parametrize("known", [True, False], ids=["presence", "no presence"])
+    def test_t4_the_error_names_the_worker_and_its_host(
+        self, queue: Queue, redis: Redis, fake: Fakes, known: bool
+    ) -> None:
+        """T4: by its presence, or, if that has expired meanwhile, by its id, which begins with the host."""
+        lost, finder = fake("a", lease=0.3), fake("b")
+        lost.id = "cad-01.lab.4242.k3v9m2"
+        lost.offer()
+        handle = queue.enqueue("a")
+        if not known:
+            redis.delete(queue.store.keys(f"worker:{lost.id}"))
+        assert self.lose(lost, finder) == ["interrupted"]
+        where = "here" if known else "cad-01.lab"
+        error = f"its worker cad-01.lab.4242.k3v9m2 on {where} was lost while it ran (lost once)"
+        assert handle.record().error == error
+
+    def test_t4_the_error_counts_the_losses(self, queue: Queue, fake: Fakes) -> None:
+        """T4, DESIGN 5.5: a job that is run again when lost is interrupted the third time, and says so."""
+        lost, finder = fake("a", lease=0.3, if_lost="rerun"), fake("b")
+        handle = queue.enqueue("a")
+        assert [self.lose(lost, finder) for _ in range(3)] == [["ready"], ["ready"], ["interrupted"]]
+        assert handle.record().error == f"its worker {lost.id} on here was lost while it ran (lost 3 times)"

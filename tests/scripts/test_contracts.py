@@ -45,7 +45,7 @@ COMMANDS = {
 #: Scripts that end, free or forget something: a server without memory lets them through, as their first write asks for
 #: none and the rest follows. `submit` must not get through: it begins with one that asks.
 DRAINING = {"turn", "renew", "reap", "cancel", "remove", "leave", "session_close", "session_renew", "pool_remove",
-            "ask", "sleep"}  # fmt: skip
+            "ask", "sleep", "pool_refused"}  # fmt: skip
 #: ... and cases of theirs that store an answer and nothing else.
 ANSWER_ONLY = {"turn-no_offer", "pool_remove-busy"}
 

@@ -128,6 +128,8 @@ def _tell(pool: PoolRecord, holders: Sequence[_Holder], waiters: Sequence[_Waite
     )
     if pool.external_until:
         click.echo(f"  {pool.external} used outside, told until {local(pool.external_until)}")
+    if pool.refused_until:
+        click.echo(f"  the licence server refused: nobody new gets in until {local(pool.refused_until)}")
     if pool.keep:
         click.echo(f"  the last {pool.keep} are kept for priority {pool.keep_priority} and more urgent")
     if pool.in_use > pool.capacity:

@@ -96,6 +96,7 @@ def pool_data(pool: PoolRecord) -> dict[str, Any]:
         "in_use": pool.in_use,
         "external": pool.external,
         "external_until": pool.external_until,
+        "refused_until": pool.refused_until,
         "free": pool.free,
         "keep": pool.keep,
         "keep_priority": pool.keep_priority,

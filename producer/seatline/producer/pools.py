@@ -54,6 +54,8 @@ class Pools:
     def set(self, name: str, capacity: int, *, keep: int | None = None, keep_priority: int | None = None) -> bool:
         """Make a pool or change its capacity; returns True if it is new.
 
+        A refusal of the licence server is forgotten: jobs that wait for it try again at once (C16).
+
         Args:
             name: of the pool.
             capacity: seats, 0 to a million. Lowered below what is held, nobody new gets in until it fits (S2).

@@ -172,6 +172,14 @@ def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
         if pool is None:
             found.append(Obstacle("no-pool", f"pool {name} does not exist.", f"seatline pools set {name} CAPACITY"))
             continue
+        if pool.refused_until is not None:
+            found.append(
+                Obstacle(
+                    "seats",
+                    f"pool {name}: the licence server refused; tried again at {pool.refused_until:%T} UTC.",
+                    f"Wait; or, if it is mended: seatline pools set {name} {pool.capacity}",
+                )
+            )
         at_all = pool.capacity - pool.external - (pool.keep if job.priority > pool.keep_priority else 0)
         if at_all < seats:
             found.append(

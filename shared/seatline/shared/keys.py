@@ -22,8 +22,8 @@ expiring                              zset    jobs not to start after a moment: 
                                               started or ended stays until then
 running                               zset    score = lease deadline (epoch ms)
 finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
-pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority
-                                      hash
+pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority, refused_until,
+                                      hash    refused_ms, refused_by
 pool:<name>:sessions                  zset    <owner>|<n> -> deadline: the truth about who holds seats
 pool:<name>:in_use                    string  seats in use: a counter that expires and is then counted anew
 pool:<name>:waiting                   zset    who has the next claim: jobs and programs, by (priority, id)

@@ -7,7 +7,7 @@ from typing import Any
 from seatline.shared.calls.base import Call, Refusal, Word, text
 from seatline.shared.errors import NoSuchPool, PoolBusy
 
-__all__ = ["close_session", "open_session", "remove_pool", "renew_session", "set_external", "set_pool"]
+__all__ = ["close_session", "open_session", "refused_pool", "remove_pool", "renew_session", "set_external", "set_pool"]
 
 
 def _missing(name: str) -> dict[str, Refusal]:
@@ -17,7 +17,7 @@ def _missing(name: str) -> dict[str, Refusal]:
 
 
 def set_pool(name: str, capacity: int, keep: int | None = None, keep_priority: int | None = None) -> Call[bool]:
-    """Make or change a pool; returns True if it is new."""
+    """Make or change a pool; returns True if it is new. A refusal of the licence server is forgotten."""
     fields: list[Word] = ["capacity", capacity]
     if keep is not None:
         fields += ["keep", keep, "keep_priority", keep_priority or 0]
@@ -39,6 +39,16 @@ def remove_pool(name: str) -> Call[None]:
 def set_external(name: str, seats: int, ttl_ms: int) -> Call[int]:
     """Withhold seats used outside; returns until when (epoch ms)."""
     return Call("pool_external", (name, seats, ttl_ms), lambda reply: int(reply[1]), _missing(name))
+
+
+def refused_pool(name: str, least_ms: int, most_ms: int, by: str) -> Call[int]:
+    """Say that the real licence server refused a seat; returns until when nobody new gets in (epoch ms).
+
+    That is ``least_ms`` from now, or twice as long as the last time if that ended less than its own length ago, at most
+    ``most_ms``. While a refusal lasts, another one changes nothing. When it is over nobody is rung: idle workers find out
+    when they look by themselves.
+    """
+    return Call("pool_refused", (name, least_ms, most_ms, by), lambda reply: int(reply[1]), _missing(name))
 
 
 def open_session(

@@ -194,7 +194,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class PoolRecord:
-    """A pool: capacity, seats in use (the sum over sessions), external use that still counts, holders, waiters in order."""
+    """A pool: capacity, seats in use (the sum over sessions), external use that still counts, holders, waiters in order.
+
+    ``refused_until``: until then nobody new gets in, as the real licence server refused; None: it does not.
+    """
 
     name: str
     capacity: int
@@ -206,10 +209,13 @@ class PoolRecord:
     counter: int | None
     holders: tuple[Session, ...]
     waiting: tuple[tuple[str, int], ...]
+    refused_until: dt.datetime | None = None
 
     @property
     def free(self) -> int:
         """Seats that nobody holds or withholds."""
+        if self.refused_until is not None:
+            return 0
         return max(0, self.capacity - self.external - self.in_use)
 
 
@@ -225,7 +231,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
         ]
 
     def parse(replies: Sequence[Any]) -> list[PoolRecord | None]:
-        now = int(replies[0][0]) * 1000
+        now = int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000
         records: list[PoolRecord | None] = []
         for i, name in enumerate(names):
             flat, counter, held, line = replies[1 + 4 * i : 5 + 4 * i]
@@ -236,6 +242,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
                 continue
             until = int(known.get("external_until", "0"))
             live = until > now
+            refused = int(known.get("refused_until", "0"))
             records.append(
                 PoolRecord(
                     name=name,
@@ -248,6 +255,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
                     counter=None if counter is None else int(counter),
                     holders=holders,
                     waiting=tuple((member, int(priority)) for member, priority in _scores(line)),
+                    refused_until=_moment(refused) if refused > now else None,
                 )
             )
         return records

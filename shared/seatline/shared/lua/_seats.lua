@@ -28,9 +28,11 @@ local function pool_of(name)
   local pool = pools[name]
   if pool then return pool end
   local key = ns .. 'pool:' .. name
-  local v = redis.call('HMGET', key, 'capacity', 'external', 'external_until', 'keep', 'keep_priority')
+  local v = redis.call('HMGET', key, 'capacity', 'external', 'external_until', 'keep', 'keep_priority',
+    'refused_until')
   pool = {name = name, key = key, known = v[1] and true or false, capacity = tonumber(v[1] or 0), external = 0,
-    keep = tonumber(v[4] or 0), keep_priority = tonumber(v[5] or 0), granted = {}, life = COUNTER_LIFE}
+    keep = tonumber(v[4] or 0), keep_priority = tonumber(v[5] or 0), granted = {}, life = COUNTER_LIFE,
+    refused = tonumber(v[6] or 0) > now}
   if v[2] and (not v[3] or tonumber(v[3]) > now) then pool.external = tonumber(v[2]) end
   pool.used = tonumber(redis.call('GET', key .. ':in_use'))
   if not pool.used then
@@ -43,8 +45,10 @@ local function pool_of(name)
   return pool
 end
 
--- Seats that one of this priority could ever have: what is not external and not kept for the more urgent.
+-- Seats that one of this priority could ever have: what is not external and not kept for the more urgent. While the real
+-- licence server refuses it is none (C16); who holds seats keeps them.
 local function seats_at_all(pool, priority)
+  if pool.refused then return 0 end
   local kept = 0
   if pool.keep > 0 and priority > pool.keep_priority then kept = pool.keep end
   return pool.capacity - pool.external - kept

@@ -1,4 +1,5 @@
--- pool_set: make a pool, or change its capacity. Lowered below what is held, nobody new gets in until it fits (S2).
+-- pool_set: make a pool, or change its capacity. Lowered below what is held, nobody new gets in until it fits (S2). A
+-- refusal of the licence server is forgotten: whoever sets the pool says that it is good again (C16).
 --
 -- Needs    _base _lane _bells _seats
 --
@@ -20,6 +21,7 @@ local lane, number, digest, name, fields, FIRST = KEYS[2], ARGV[1], ARGV[2], ARG
 local known = lane_known(lane, number, digest)
 if known then return known end
 redis.call('HSET', ns .. 'pool:' .. name, unpack(ARGV, FIRST, FIRST + fields - 1))
+redis.call('HDEL', ns .. 'pool:' .. name, 'refused_until', 'refused_ms', 'refused_by')
 local new = redis.call('SADD', ns .. 'pools', name)
 ring_everyone()
 look_everywhere()

@@ -15,6 +15,12 @@
 -- Events   reaped (id:state ..., or pool:freed), by
 local by, most, FIRST = ARGV[1], tonumber(ARGV[2]), 3
 
+-- Who had a job, and where, as far as it is still known: a worker's id begins with its host.
+local function whereabouts(worker)
+  local host = redis.call('HGET', ns .. 'worker:' .. worker, 'host') or string.match(worker, '^(.+)%.%d+%.%w+$')
+  return worker .. (host and ' on ' .. host or '')
+end
+
 local words, taken, out = {}, {}, {''}
 for at = FIRST, #ARGV - 3, 4 do
   local kind, a, b, deadline = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -56,7 +62,8 @@ for i = 1, #words do
     else
       words[i] = 'interrupted'
       finish(a, 'interrupted', job[4], {'losses', losses, 'error',
-        'its worker ' .. worker .. ' was lost while it ran' .. (losses >= most and ' (' .. losses .. ' times)' or '')})
+        'its worker ' .. whereabouts(worker) .. ' was lost while it ran ('
+          .. (losses == 1 and 'lost once' or 'lost ' .. losses .. ' times') .. ')'})
     end
   end
 end

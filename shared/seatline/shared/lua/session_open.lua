@@ -38,7 +38,7 @@ if not redis.call('ZSCORE', pool.key .. ':sessions', member) then
     place = string.format('%016.0f', tonumber(redis.call('GET', ns .. 'seq') or 0)) .. ':' .. member
   end
   if seats_free(pool, priority, place) < seats then
-    local at_all = seats_at_all(pool, priority)
+    local at_all = pool.refused and seats or seats_at_all(pool, priority)  -- a refusal passes: it may wait
     if asks == 0 or at_all < seats then
       redis.call('ZREM', pool.key .. ':callers', place)
       if redis.call('ZREM', pool.key .. ':waiting', place) == 1 then

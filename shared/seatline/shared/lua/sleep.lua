@@ -21,6 +21,7 @@ local fields, FIRST = tonumber(ARGV[5]), 6
 local wakes, lasts = string.format('%.0f', now + sleep_ms), sleep_ms + presence
 local key, supported = ns .. 'worker:' .. worker, ns .. 'offer:' .. offer
 
+local before = redis.call('HGET', key, 'bell')
 redis.call('ZREM', ns .. 'idle:' .. offer, worker)
 redis.call('HSET', key, 'offer', offer, 'seen', now, unpack(ARGV, FIRST, FIRST + fields - 1))
 redis.call('HSET', key, 'bell', '', 'idle_until', now + lasts)  -- no bell: nobody listens
@@ -32,5 +33,5 @@ pass_alarm(worker)
 -- Look once more, for nothing: what it leaves behind claims its seats now that this worker counts as idle.
 local offered = redis.call('GET', supported)
 if offered and redis.call('EXISTS', ns .. 'paused') == 0 then reserve(offer, offered, 0, worker, '', now, false) end
-redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'asleep', worker, 'until', wakes)
+if before ~= '' then redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'asleep', worker, 'until', wakes) end
 return {'ok', wakes}
