@@ -16,6 +16,7 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 from rules.fake_worker import FakeWorker
+from rules.support import Gate, ThreadWorker
 
 from seatline.producer import Job, Queue
 from seatline.producer.why import Scene
@@ -23,6 +24,7 @@ from seatline.shared import scripts
 from seatline.shared.calls import reads, workers
 from seatline.shared.calls.workers import Note
 from seatline.shared.errors import InvalidInput, NoSuchWorker
+from seatline.worker import Handlers
 
 Fakes = Callable[..., FakeWorker]
 Word = Literal["pause", "resume", "stop", "stop-now"]
@@ -135,6 +137,20 @@ class TestCancel:
         assert busy.hear() == "look"
         assert busy.renew().words == ["cancel"]
         assert (busy.hear(), other.hear()) == ("", "")
+
+    def test_q23_a_real_handler_is_told_within_a_second(
+        self, queue: Queue, start_worker: Callable[..., ThreadWorker]
+    ) -> None:
+        """Q23: renewals are 10 s apart, and the flag arrives with the bell."""
+        gate, handlers = Gate(), Handlers()
+        handlers.handler("gate")(gate.run)
+        start_worker(handlers, lease=30, renew=10)
+        handle = queue.enqueue("gate")
+        wait_until(lambda: gate.begun)
+        before = time.monotonic()
+        assert handle.cancel() == "asked"
+        assert handle.wait(timeout=5).state == "cancelled"
+        assert time.monotonic() - before < 1
 
     def test_q23_a_bell_that_has_another_name_now_is_rung(self, queue: Queue, fake: Fakes) -> None:
         """Q23: after a lost connection the bell has another name; the next renewal tells it."""

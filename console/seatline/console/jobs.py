@@ -38,7 +38,7 @@ for command in (list_jobs, show_job, why_job, wait_jobs):
 def cancel(target: Target, **chosen: Any) -> None:
     """End waiting jobs, ask running ones to stop.
 
-    A running job is told with its worker's next renewal; a success that was settled before that stands.
+    A running job's handler is told at once; a success that is settled before it notices stands.
     """
     words = {"cancelled": "cancelled", "asked": "asked to stop; it runs until its handler notices"}
     act_on(target, lambda handle: words[handle.cancel()], ("ready", "scheduled"), **chosen)
