@@ -114,8 +114,8 @@ MUTANTS = [
     Mutant(
         "attempt-not-counted",
         "_reserve",
-        "local attempt = (had.attempt or 0) + 1",
-        "local attempt = 1",
+        "attempt = job[i + 1] + 1",
+        "attempt = 1",
         "every attempt is the first",
     ),
     Mutant(
@@ -178,7 +178,7 @@ MUTANTS = [
         "ids-by-tostring",
         "_accept",
         "local id = string.format('%016.0f', next)",
-        "local id = tostring(next)\n      id = string.rep('0', 16 - #id) .. id",
+        "local id = tostring(next)\n        id = string.rep('0', 16 - #id) .. id",
         "ids repeat beyond 10^14",
     ),
     Mutant(

@@ -16,6 +16,10 @@ from importlib import resources
 __all__ = ["Script", "names", "parse", "script"]
 
 _SLOT = re.compile(r"^-- (KEYS|ARGV)\[(\d+)\]\s+(\w+)\s+\S", re.ASCII)
+_COMMENT = re.compile(r"--.*")
+_FUNCTION = re.compile(
+    r"(?:(?<=\n\n)(?:--.*\n)+)?^local function (?P<name>\w+)\((?:.* end\n|(?:.*\n)*?end\n)", re.MULTILINE
+)
 _WORDS = re.compile(r"^-- (?:Returns  |         )([a-z-]+(?: [a-z-]+)*)(?:  +\S|$)", re.ASCII)
 
 
@@ -84,14 +88,30 @@ def parse(name: str, source: str) -> tuple[str, tuple[str, ...], dict[str, list[
     return header[0].removeprefix(f"-- {name}: "), needs, slots, returned
 
 
+def _used(fragments: str, body: str) -> str:
+    """Leave out the functions that this script does not use: to define one costs each call about 0.3 us."""
+    while True:
+        code = _COMMENT.sub("", fragments + body)
+        unused = [f for f in _FUNCTION.finditer(fragments) if len(re.findall(rf"\b{f['name']}\b", code)) == 1]
+        if not unused:
+            return re.sub(r"\n{3,}", "\n\n", fragments)
+        for function in reversed(unused):
+            fragments = fragments[: function.start()] + fragments[function.end() :]
+
+
 @cache
 def script(name: str) -> Script:
-    """Assemble a script: its fragments in the order it needs them, then itself."""
+    """Assemble a script: its fragments in the order it needs them, without what it does not use, then itself.
+
+    All but the first fragment (prefix and time) stands in a function of its own: to such names as are defined outside it
+    a function inside is bound in constant time, to those beside it in a time that grows with their number.
+    """
     source = _source(name)
     intent, needs, slots, returned = parse(name, source)
     header_end = source.index("\nlocal ") + 1
-    body = "".join(_source(need) for need in needs)
-    text = source[:header_end] + body + source[header_end:]
+    body = source[header_end:]
+    fragments = _used("".join(_source(need) for need in needs[1:]), body)
+    text = f"{source[:header_end]}{_source(needs[0])}return (function()\n{fragments}{body}end)()\n"
     return Script(
         name=name,
         text=text,

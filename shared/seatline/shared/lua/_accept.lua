@@ -2,106 +2,113 @@
 -- for its hash, beginning with 'type', TYPE, 'priority', PRIORITY. due: when it is due and, behind a '/', until when
 -- it may start; each epoch ms, '+ms' from now, or ''. Needs _base, _bells, _lines.
 local HEAD = #'fdtcu'  -- a job's words before those of its hash
-local existed, newly, coming = {}, {}, {}
+local coming
 
--- Whether the i-th job's token fits: it is new, or stands for the same content; then existed[i] is the id it stands for
--- ('#k': the k-th of this call).
-local function token_fits(i, at)
-  local token, content = ARGV[at + 2], ARGV[at + 3]
-  if token == '' then return true end
-  local before = redis.call('GET', ns .. 'token:' .. token) or newly[token]
-  if not before then
-    newly[token] = '#' .. i .. ' ' .. content
-    return true
+-- These are due later: due, id, due, id ...
+local function come_later(list)
+  coming = coming or {}
+  for i = 1, #list, 400 do
+    redis.call('ZADD', ns .. 'scheduled', unpack(list, i, math.min(i + 399, #list)))
   end
-  local id, kept = string.match(before, '^(%S+) (%S+)$')
-  if kept == content then existed[i] = id end
-  return kept == content
+  for i = 2, #list, 2 do coming[list[i]] = true end
 end
 
--- A moment of the words as epoch ms, nil for ''.
-local function moment(word)
-  if word == '' then return nil end
-  if string.sub(word, 1, 1) == '+' then word = now + tonumber(word) end
-  return string.format('%.0f', word)
-end
-
--- A job that is due later; written by coming_done.
-local function comes_later(id, due)
-  coming[#coming + 1], coming[#coming + 2], coming[id] = due, id, true
-end
-
--- Take the jobs whose words begin at `starts`, but for those that existed: INCRBY and HSET come first, so a full server
--- refuses them unless something was written before. Returns the first number, how many are new, the ids of the new.
-local function accept(starts)
-  local new, ids, lines, rings, limits = 0, {}, {}, {}, {}
-  for i = 1, #starts do
-    if not existed[i] then new = new + 1 end
-  end
-  if new == 0 then return 0, 0, ids end
-  local first = redis.call('INCRBY', ns .. 'seq', new) - new + 1
-  local next = first
-  for i, at in ipairs(starts) do
-    if not existed[i] then
-      local id = string.format('%016.0f', next)
-      local due, token, uses, expires = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4], nil
-      local type, priority, last = ARGV[at + 6], ARGV[at + 8], at + HEAD - 1 + tonumber(ARGV[at])
-      next, ids[i] = next + 1, id
-      if due == '' then
-        due = nil
-        redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'created', now, unpack(ARGV, at + HEAD, last))
-      else
-        due, expires = string.match(due, '^([^/]*)/?(.*)$')
-        due, expires = moment(due), moment(expires)
-        if due and tonumber(due) <= now then due = nil end
-        local more = {unpack(ARGV, at + HEAD, last)}
-        if due then
-          more[#more + 1], more[#more + 2] = 'due', due
-          comes_later(id, due)
-        end
-        if expires then
-          more[#more + 1], more[#more + 2] = 'expires', expires
-          limits[#limits + 1], limits[#limits + 2] = expires, id
-        end
-        redis.call('HSET', ns .. 'job:' .. id, 'state', due and 'scheduled' or 'ready', 'created', now, unpack(more))
-      end
-      if token ~= '' then redis.call('SET', ns .. 'token:' .. token, id .. ' ' .. ARGV[at + 3]) end
-      local key = line_key(type, uses ~= '' and uses)
-      local line = lines[key]
-      if not line then
-        line = {type = type, uses = uses ~= '' and uses}
-        lines[key] = line
-        line.indexed, line.spec = line_known(type, line.uses)
-      end
-      if not due then
-        line[#line + 1], line[#line + 2] = priority, id
-        if not rings[type] then rings[#rings + 1] = type end
-        rings[type] = (rings[type] or 0) + 1
-      end
-    end
-  end
-  for key, line in pairs(lines) do
-    for i = 1, #line, 400 do redis.call('ZADD', key, unpack(line, i, math.min(i + 399, #line))) end
-    index_head(line.type, line.uses, line.indexed, line.spec)
-  end
-  for i = 1, #limits, 400 do
-    redis.call('ZADD', ns .. 'expiring', unpack(limits, i, math.min(i + 399, #limits)))
-  end
-  for _, type in ipairs(rings) do ring(type, rings[type]) end
-  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'submitted', string.format('%.0f', first), 'count', new)
-  return first, new, ids
-end
-
-local function coming_done()
-  for i = 1, #coming, 400 do
-    redis.call('ZADD', ns .. 'scheduled', unpack(coming, i, math.min(i + 399, #coming)))
-  end
-end
-
--- If one of these is the next to be due: whoever holds the alarm sets it anew; if nobody does, somebody is to.
+-- If one of them is the next to be due: whoever holds the alarm sets it anew; if nobody does, somebody is to.
 local function alarm_anew()
-  if #coming == 0 or not coming[redis.call('ZRANGE', ns .. 'scheduled', 0, 0)[1]] then return end
+  if not coming or not coming[redis.call('ZRANGE', ns .. 'scheduled', 0, 0)[1]] then return end
   local holder = redis.call('GET', ns .. 'alarm')
   local bell = holder and redis.call('HGET', ns .. 'worker:' .. holder, 'bell')
   if bell then ring_bell(bell) else ring_anyone() end
+end
+
+-- Returns two functions, to look and to write, and the list of where each job's words begin, which is to be filled. They
+-- are made when they are wanted: most turns bring no jobs.
+local function acceptance()
+  local starts, existed, newly = {}, {}, {}
+
+  -- The id that the i-th job's token stands for ('#k': the k-th of this call, '': it has other content), nil if it is
+  -- new. Such a job is not taken.
+  local function existing(i, at)
+    local token, content = ARGV[at + 2], ARGV[at + 3]
+    if token == '' then return nil end
+    local before = redis.call('GET', ns .. 'token:' .. token) or newly[token]
+    if not before then
+      newly[token] = '#' .. i .. ' ' .. content
+      return nil
+    end
+    local id, kept = string.match(before, '^(%S+) (%S+)$')
+    existed[i] = kept == content and id or ''
+    return existed[i]
+  end
+
+  -- A moment of the words as epoch ms, nil for ''.
+  local function moment(word)
+    if word == '' then return nil end
+    if string.sub(word, 1, 1) == '+' then word = now + tonumber(word) end
+    return string.format('%.0f', word)
+  end
+
+  -- Take them all but those that existed. INCRBY and HSET come first, so a full server
+  -- refuses them, unless something was written before. Returns the first number, how many are new, the ids of the new.
+  local function accept()
+    local new, ids, lines, rings, later, limits = 0, {}, {}, {}, {}, {}
+    for i = 1, #starts do
+      if not existed[i] then new = new + 1 end
+    end
+    if new == 0 then return 0, 0, ids end
+    local first = redis.call('INCRBY', ns .. 'seq', new) - new + 1
+    local next = first
+    for i, at in ipairs(starts) do
+      if not existed[i] then
+        local id = string.format('%016.0f', next)
+        local due, token, uses, expires = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4], nil
+        local type, priority, last = ARGV[at + 6], ARGV[at + 8], at + HEAD - 1 + tonumber(ARGV[at])
+        next, ids[i] = next + 1, id
+        if due == '' then
+          due = nil
+          redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', 'created', now, unpack(ARGV, at + HEAD, last))
+        else
+          due, expires = string.match(due, '^([^/]*)/?(.*)$')
+          due, expires = moment(due), moment(expires)
+          if due and tonumber(due) <= now then due = nil end
+          local more = {unpack(ARGV, at + HEAD, last)}
+          if due then
+            more[#more + 1], more[#more + 2] = 'due', due
+            later[#later + 1], later[#later + 2] = due, id
+          end
+          if expires then
+            more[#more + 1], more[#more + 2] = 'expires', expires
+            limits[#limits + 1], limits[#limits + 2] = expires, id
+          end
+          redis.call('HSET', ns .. 'job:' .. id, 'state', due and 'scheduled' or 'ready', 'created', now, unpack(more))
+        end
+        if token ~= '' then redis.call('SET', ns .. 'token:' .. token, id .. ' ' .. ARGV[at + 3]) end
+        local key = line_key(type, uses ~= '' and uses)
+        local line = lines[key]
+        if not line then
+          line = {type = type, uses = uses ~= '' and uses}
+          lines[key] = line
+          line.indexed, line.spec = line_known(type, line.uses)
+        end
+        if not due then
+          line[#line + 1], line[#line + 2] = priority, id
+          if not rings[type] then rings[#rings + 1] = type end
+          rings[type] = (rings[type] or 0) + 1
+        end
+      end
+    end
+    for key, line in pairs(lines) do
+      for i = 1, #line, 400 do redis.call('ZADD', key, unpack(line, i, math.min(i + 399, #line))) end
+      index_head(line.type, line.uses, line.indexed, line.spec)
+    end
+    for i = 1, #limits, 400 do
+      redis.call('ZADD', ns .. 'expiring', unpack(limits, i, math.min(i + 399, #limits)))
+    end
+    if #later > 0 then come_later(later) end
+    for _, type in ipairs(rings) do ring(type, rings[type]) end
+    redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'submitted', string.format('%.0f', first), 'count', new)
+    return first, new, ids
+  end
+
+  return existing, accept, starts
 end

@@ -2,9 +2,13 @@
 -- interrupted ones wait for a person. Whoever waits for the end is rung. Needs _base, _bells.
 local ended = {}
 
--- End one job; `more` are further fields. The zsets are written together by finish_done.
+-- End one job; `more` are further fields, or nil. The zsets are written together by finish_done.
 local function finish(id, state, listeners, more)
-  redis.call('HSET', ns .. 'job:' .. id, 'state', state, 'finished', now, unpack(more or {}))
+  if more then
+    redis.call('HSET', ns .. 'job:' .. id, 'state', state, 'finished', now, unpack(more))
+  else
+    redis.call('HSET', ns .. 'job:' .. id, 'state', state, 'finished', now)
+  end
   local list = ended[state]
   if not list then
     list = {}

@@ -1,11 +1,10 @@
--- _promote: does what the passing of time asks for, at most `most` of each a call: ends jobs that were not to start
--- after a moment that is past, then moves those that are due from scheduled to their line (T5). A damaged record is
+-- _promote: does what the passing of time asks for, at most `most` a call: moves jobs that are due from scheduled to
+-- their line (T5), and ends those that were not to start so late; finish_done and seats_done follow. A damaged record is
 -- dropped: it must not stop the others. Needs _base, _bells, _lines, _seats, _finish, _withdraw.
-local too_late = {}
 
 local function ends_late(id, listeners)
-  too_late[#too_late + 1] = id
   finish(id, 'expired', listeners)
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', id)
 end
 
 -- Those that have started or ended, or have been submitted again, stand in expiring until they come up here.
@@ -23,7 +22,6 @@ local function expire(most)
 end
 
 local function promote(most)
-  expire(most)
   local due = redis.call('ZRANGEBYSCORE', ns .. 'scheduled', '-inf', now, 'LIMIT', 0, most)
   for _, id in ipairs(due) do
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'type', 'uses', 'priority')
@@ -34,12 +32,4 @@ local function promote(most)
     end
   end
   return #due
-end
-
--- Write who came too late, by promote or by reserve; comes after both, and before seats_done.
-local function late_done()
-  finish_done()
-  if #too_late > 0 then
-    redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', table.concat(too_late, ' '))
-  end
 end

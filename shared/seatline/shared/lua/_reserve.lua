@@ -1,7 +1,6 @@
 -- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
 -- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
 -- looked at again. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _promote.
-local HAD = {attempt = true, expires = true, listeners = true, error = true, seats = true, progress = true, overdue = true}
 local LATE_MOST = 200  -- jobs that come too late, found in one call
 
 -- Step a line: the next head of the present bite, or of the next one.
@@ -101,17 +100,23 @@ end
 -- an earlier attempt goes: that error is among its attempts. Returns nil if it was not to start so late: it ends.
 local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
-  local job, had = redis.call('HGETALL', key), {}
+  local job, attempt, expires, earlier = redis.call('HGETALL', key), 1, nil, false
   for i = 1, #job, 2 do
-    if HAD[job[i]] then had[job[i]] = job[i + 1] end
+    local name = job[i]
+    if name == 'attempt' then
+      attempt = job[i + 1] + 1
+    elseif name == 'expires' then
+      expires = tonumber(job[i + 1])
+    elseif name == 'error' or name == 'seats' or name == 'progress' or name == 'overdue' then
+      earlier = true
+    end
   end
-  if had.expires and tonumber(had.expires) < now then
+  if expires and expires < now then
     if source.spec ~= 'none' then untake_seats(source.spec) end
-    ends_late(id, had.listeners)
+    ends_late(id, redis.call('HGET', key, 'listeners'))
     return nil
   end
-  local attempt = (had.attempt or 0) + 1
-  if had.error or had.seats or had.progress or had.overdue then
+  if earlier then
     redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'seats', 'progress', 'overdue')
   end
   if source.spec == 'none' then

@@ -1,7 +1,6 @@
 -- _settle: takes a worker's reports of what ended. A report counts only if its token is the lease's (equality, never
 -- order: DESIGN 5.4), and once a call. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _accept.
 local ATTEMPTS_KEPT = 20
-local posted = {}
 
 -- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's.
 local function read_reports(first, count)
@@ -52,20 +51,8 @@ local function run_again(report)
   end
   due = string.format('%.0f', due)
   redis.call('HSET', key, 'state', 'scheduled', 'due', due, unpack(ARGV, report.at, report.last))
-  comes_later(id, due)
+  come_later({due, id})
   return 'scheduled'
-end
-
--- The jobs that it enqueues go with its end. The settle stands even if a token says no to one of them.
-local function post(report)
-  for _, at in ipairs(report.starts) do
-    local i = #posted + 1
-    posted[i] = at
-    if not token_fits(i, at) then
-      existed[i] = ''
-      note(report.id, 'enqueued no ' .. ARGV[at + 6] .. ': token ' .. ARGV[at + 2] .. ' stands for a job with other content')
-    end
-  end
 end
 
 -- Settle one; returns the state its job is in now, and whether it ended.
@@ -79,12 +66,12 @@ local function settle(report)
     if waits then return waits end
     outcome, report.result = ends, ''
   end
-  local more = {unpack(ARGV, report.at, report.last)}
+  local more = nil
+  if report.last >= report.at or report.result ~= '' then more = {unpack(ARGV, report.at, report.last)} end
   if report.result ~= '' then
     redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.ms)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
-  if report.starts and (outcome == 'succeeded' or outcome == 'skipped') then post(report) end
   finish(id, outcome, job[4], more)
   return outcome, true
 end

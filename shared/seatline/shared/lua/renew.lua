@@ -19,7 +19,7 @@
 --                    to be sent to reap after one renewal interval if unchanged; then what people ask of this worker:
 --                    'pause', 'stop', 'stop-now' or ''
 --
--- Events   expired (id ...)
+-- Events   expired id
 local worker, offer, lease, presence = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keep_ms, keep, fields, FIRST = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), 8
 
@@ -58,8 +58,9 @@ if known == 1 and left < tonumber(presence) then  -- it lasts longer where anoth
 end
 local said = redis.call('HMGET', ns .. 'worker:' .. worker, 'offer', 'asked')
 if not said[1] then known = 0 end  -- it was away: who it is has expired
+expire(100)
 promote(100)
-late_done()
+finish_done()
 seats_done()
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
 

@@ -31,7 +31,8 @@ local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
 if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
 
 -- Look: may they all come in, and which are known by their token?
-local starts, at = {}, FIRST
+local existing, accept, starts = acceptance()
+local before, at = {}, FIRST
 for i = 1, count do
   local uses, last = ARGV[at + 4], at + HEAD - 1 + tonumber(ARGV[at])
   starts[i] = at
@@ -40,17 +41,17 @@ for i = 1, count do
   end
   local lack = lacking(ARGV[at + 6], uses ~= '' and uses or nil)
   if strict == '1' and lack ~= '' then return lane_keep(lane, number, digest, {'seats', i - 1, lack}) end
-  if not token_fits(i, at) then return lane_keep(lane, number, digest, {'token', i - 1}) end
+  before[i] = existing(i, at)
+  if before[i] == '' then return lane_keep(lane, number, digest, {'token', i - 1}) end
   at = last + 1
 end
 
 -- Write.
-local first, new, ids = accept(starts)
-coming_done()
+local first, new, ids = accept()
 alarm_anew()
 local reply = {'ok', now, string.format('%.0f', first), new, table.concat(lacks, ' ')}
 for i = 1, count do
-  local id = existed[i]
+  local id = before[i]
   if id then
     if string.sub(id, 1, 1) == '#' then id = ids[tonumber(string.sub(id, 2))] end
     reply[#reply + 1], reply[#reply + 2] = i - 1, id

@@ -20,17 +20,17 @@
 -- ARGV[11] keep      finished jobs kept of each state
 -- ARGV[12] count     reports that follow, at most 256
 -- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms), fields, then that many words for the job's
---                    hash; jobs, then that many jobs, each in the words that submit takes: accepted if it succeeded or
---                    was skipped. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, and runs
---                    again in ms, result is the text for its attempts; returned = not begun, to its old place,
---                    uncounted; abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
+--                    hash; jobs, then that many jobs in the words that submit takes, accepted if it succeeded or was
+--                    skipped. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, runs again
+--                    in ms, result is the text for its attempts; returned = not begun, to its old place, uncounted;
+--                    abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
 --
 -- Returns  ok        now, due (ms until the next due job if this worker holds the alarm, 0 if it did not see all that it
 --                    might have, else -1), then a state for each report ('stale' = the lease was not this worker's), the jobs (each id, attempt, hash), their token
 --          no-offer  the worker's offer is not known (any more): register, then repeat under a new number
 --          past conflict forgotten   the lane refuses (see _lane)
 --
--- Events   worker, settled (id:state ...), reserved (id ...); expired (id ...); submitted first, count
+-- Events   worker, settled (id:state ...), reserved (id ...); expired id; submitted first, count
 local lane, number, digest = KEYS[2], ARGV[1], ARGV[2]
 local worker, offer, lease, want = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local bell, block, listed = ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1'
@@ -64,23 +64,36 @@ end
 redis.call('ZREM', ns .. 'running', unpack(out))
 if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
 if listed then redis.call('ZREM', ns .. 'idle:' .. offer, worker) end
-local states, told, touched = {}, {}, {}
+local states, told, touched, posts = {}, {}, {}, false
 for i, report in ipairs(reports) do
   local state, ended = settle(report)
   states[i], told[i] = state, report.id .. ':' .. state
   if ended then touched[state] = true end
+  if report.starts and (state == 'succeeded' or state == 'skipped') then posts = true else report.starts = nil end
 end
-if #posted > 0 then accept(posted) end
-coming_done()
+if posts then
+  -- What they have enqueued comes with their end, which stands even if a token says no to one of those jobs.
+  local existing, accept, starts = acceptance()
+  for _, report in ipairs(reports) do
+    for _, at in ipairs(report.starts or {}) do
+      starts[#starts + 1] = at
+      if existing(#starts, at) == '' then
+        note(report.id, 'enqueued no ' .. ARGV[at + 6] .. ': token ' .. ARGV[at + 2] .. ' stands for another job')
+      end
+    end
+  end
+  accept()
+end
 -- Promotion is common work: a busy worker does it now and then, all others at once.
 if listed or bell == '' or number % 4 == 0 then promote(100) end
+if listed or number % 16 == 0 then expire(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken, again = {}, {}, false
 if not halted and (want > 0 or listed) then
   jobs, taken, again = reserve(offer, offered[2], want, worker, token, now + lease, listed)
 end
-late_done()
+finish_done()
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
