@@ -31,7 +31,7 @@ def fail(ctx: Context) -> None:
     raise ValueError("first line\nsecond \x1b[31mline")
 
 
-@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun")
+@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun", isolation="thread")
 def seated(ctx: Context) -> None:
     go_on.wait(20)
 

@@ -20,7 +20,7 @@ handlers = Handlers()
 go_on = threading.Event()
 
 
-@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun")
+@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun", isolation="thread")
 def seated(ctx: Context) -> None:
     go_on.wait(20)
 

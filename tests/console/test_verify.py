@@ -33,7 +33,7 @@ def broken_one(ctx: Context) -> None:
     raise ValueError("no")
 
 
-@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun")
+@handlers.handler("seated", uses={"vault": 1}, if_lost="rerun", isolation="thread")
 def seated(ctx: Context) -> None:
     go_on.wait(20)
 

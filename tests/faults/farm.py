@@ -85,9 +85,10 @@ class Farm:
 
 def _handlers(ledger: Path) -> Handlers:
     handlers = Handlers()
+    worker = os.getpid()  # types with seats run in its children
 
     def write(what: str, ctx: Context, **more: object) -> None:
-        line = {"what": what, "id": ctx.id, "attempt": ctx.attempt, "token": ctx.token, "pid": os.getpid(), **more}
+        line = {"what": what, "id": ctx.id, "attempt": ctx.attempt, "token": ctx.token, "pid": worker, **more}
         line["at"] = time.monotonic()
         with ledger.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -103,14 +104,14 @@ def _handlers(ledger: Path) -> Handlers:
             pass
         write("end", ctx, cancelled=ctx.cancelled, fenced=ctx.fenced)
         ctx.check()
-        return os.getpid()
+        return worker
 
     def deaf(ctx: Context, name: str = "all") -> int:
         write("begin", ctx)
         while not ledger.with_name(f"release-{name}").exists():
             time.sleep(POLL_SECONDS)
         write("end", ctx, cancelled=ctx.cancelled, fenced=ctx.fenced)
-        return os.getpid()
+        return worker
 
     def note(ctx: Context, n: int = 0) -> int:
         write("begin", ctx)

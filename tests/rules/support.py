@@ -60,7 +60,7 @@ class Trace:
         self.ids: list[str] = []
         self.contexts: list[Context] = []
         for type_ in types:
-            self.handlers.handler(type_, uses=uses, if_lost=if_lost)(self.run)
+            self.handlers.handler(type_, uses=uses, if_lost=if_lost, isolation="thread")(self.run)
 
     def run(self, ctx: Context, **_params: Any) -> str:
         self.ids.append(ctx.id)

@@ -169,7 +169,7 @@ class TestPassedOn:
         held = queue.enqueue("hold")
         wait_until(lambda: gate.begun == [held.id])
         worker.worker._turns.look_at = 0.0  # five seconds later
-        worker.worker._woken.put(None)
+        worker.worker._crew.woken.put(None)
         before, cpu = time.monotonic(), time.process_time()
         gate.opened.wait(0.5)
         assert time.process_time() - cpu < 0.2 * (time.monotonic() - before)

@@ -375,8 +375,8 @@ class TestNoStarvation:
             started.append("big")
 
         stream, urgent = Handlers(), Handlers()
-        stream.handler("small", uses={"vault": 1})(small)
-        urgent.handler("big", uses={"vault": 2})(big)
+        stream.handler("small", uses={"vault": 1}, isolation="thread")(small)
+        urgent.handler("big", uses={"vault": 2}, isolation="thread")(big)
         start_worker(stream, slots=4)
         start_worker(urgent)
         ids = [add(queue, "small", 50) for _ in range(400)]
@@ -715,7 +715,7 @@ class TestPrograms:
             ended.wait(0.005)
 
         handlers = Handlers()
-        handlers.handler("a", uses={"vault": 1})(work)
+        handlers.handler("a", uses={"vault": 1}, isolation="thread")(work)
         start_worker(handlers)
         stream = queue.enqueue_many(Job("a") for _ in range(1000))
         wait_until(lambda: len(began) > 5)

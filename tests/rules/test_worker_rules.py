@@ -161,7 +161,7 @@ class TestGivenBack:
             worker.child.kill()
             wait_until(lambda: handle.state() != "running", 5)
             assert handle.state() == ("ready" if run < 3 else "interrupted")
-        assert "(3 times)" in (handle.record().error or "")
+        assert "lost 3 times" in (handle.record().error or "")
 
 
 class TestIdentity:
@@ -215,7 +215,7 @@ class TestIdentity:
         """Q13, Q14: whatever a stale or foreign token reports is refused, byte for byte; a renewal is told "lost"."""
         queue.pools.set("vault", 1)
         gate, handlers = Gate(), Handlers()
-        handlers.handler("gate", uses={"vault": 1}, if_lost="rerun")(gate.run)
+        handlers.handler("gate", uses={"vault": 1}, if_lost="rerun", isolation="thread")(gate.run)
         worker = start_worker(handlers, lease=60, renew=20).worker
         handle = queue.enqueue("gate")
         wait_until(lambda: gate.begun)
@@ -355,7 +355,7 @@ class TestNoSeat:
         """C11: not reserved, not failed, not lost, no attempt; ``why`` names pool and holders; another type is taken."""
         queue.pools.set("vault", 1)
         gate, trace, handlers = Gate(), Trace("free"), Handlers()
-        handlers.handler("seated", uses={"vault": 1})(gate.run)
+        handlers.handler("seated", uses={"vault": 1}, isolation="thread")(gate.run)
         handlers.handler("free")(trace.run)
         start_worker(handlers, slots=3)
         holder = queue.enqueue("seated")

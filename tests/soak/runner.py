@@ -3,7 +3,7 @@
 Its handlers hold a licence of the witness for as long as they work, and tell each begin and each end to a file that
 they all append to::
 
-    begin <job> <attempt> <token> <pid> <monotonic seconds>
+    begin <job> <attempt> <token> <pid of the worker> <monotonic seconds>
     end   ...       the work is done and its licence given back; what is not settled yet
     stop  ...       it left early: cancelled, or its lease may be somebody else's
 """
@@ -49,9 +49,10 @@ KINDS: dict[str, Kind] = {
 def make_handlers(effects: int, witness: str) -> Handlers:
     """Declare all kinds; ``effects`` is a file descriptor opened with O_APPEND."""
     handlers = Handlers()
+    worker = os.getpid()  # kinds with seats run in its children
 
     def note(what: str, ctx: Context) -> None:
-        line = f"{what} {ctx.id} {ctx.attempt} {ctx.token} {os.getpid()} {time.monotonic():.6f}\n"
+        line = f"{what} {ctx.id} {ctx.attempt} {ctx.token} {worker} {time.monotonic():.6f}\n"
         os.write(effects, line.encode())  # one write: lines of many processes never mix
 
     def work(ctx: Context, seconds: float) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_job_lost_before_its_reply_came_is_not_begun(
     def worker(url: str, name: str) -> Worker:
         handlers = Handlers()
 
-        @handlers.handler("licensed", uses={"vault": 1}, if_lost="rerun")
+        @handlers.handler("licensed", uses={"vault": 1}, if_lost="rerun", isolation="thread")
         def licensed(ctx: Context) -> None:
             begun.append(name)
             over.wait(10)
