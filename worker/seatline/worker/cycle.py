@@ -100,8 +100,8 @@ class Classic:
     def _wake(self) -> None:
         self.cycles += 1
         self._events.tell("wake", cycle=self.cycles)
+        self._leases.start()  # first: a login waits for a server that is away, the watchdog does not
         self._crew.turns.log_in()
-        self._leases.start()
         self._events.tell("server-login")
         self._hooks.run("on_wake")
         self._events.tell("check")

@@ -67,7 +67,8 @@ class Worker:
         sink: called with every transition, ``sink(event, fields)``, from the thread in which it happens.
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``lease`` 30, ``renew`` a third of that,
             ``grace`` 30 (how long running jobs may go on after a stop), ``wake_interval`` 600 (classic), ``watchdog`` 0
-            (never), ``refused`` 30, ``kill_after`` 3, ``cancel_after`` 10, ``timeout``, ``connect_timeout``, ``deadline``.
+            (never; else two renewals or more), ``refused`` 30, ``kill_after`` 3, ``cancel_after`` 10, ``timeout``,
+            ``connect_timeout``, ``deadline``.
 
     """
 
@@ -101,6 +102,12 @@ class Worker:
             raise InvalidInput("handlers: there are none; declare some with @handlers.handler(type).")
         self.handlers.check_logins()
         self.settings = Settings.load(url=url, namespace=namespace, **settings)
+        watchdog, renew = self.settings.watchdog, self.settings.renew
+        if 0 < watchdog < 2 * renew:
+            raise InvalidInput(
+                f"watchdog: {watchdog:g} s is too short: a worker with nothing to do calls every {renew:g} s only (renew). "
+                f"Use {2 * renew:g} s or more, or 0 for never."
+            )
         self.slots, self.classic, kept = slots, classic, kept or Kept()
         self.id = _identity()
         self.store = Store(self.settings, role="worker")
@@ -205,8 +212,8 @@ class Worker:
                 self._ear = Ear(self.store, lambda: self._crew.woken.put(None), self._leases.look)
                 ear = self._ear
                 self._turns.bell = lambda: ear.name
+            self._leases.start()  # before the login, which waits for a server that is away: the watchdog must not
             self._turns.log_in()
-            self._leases.start()
         self._crew.start()
 
     def _end(self) -> None:
