@@ -14,12 +14,14 @@ from typing import Any, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
-from seatline.shared.calls import jobs, pools, reads, workers
+from seatline.shared.calls import jobs, pools, reads, schedules, workers
 from seatline.shared.calls.base import Call, Read
+from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
 from seatline.shared.config import Settings
 from seatline.shared.job import Job, job_words
 from seatline.shared.store import Store
+from seatline.shared.times import Plan
 
 __all__ = ["CASES", "Case", "Scene", "same_answer"]
 
@@ -86,6 +88,26 @@ class Scene:
     def hold(self, ttl_ms: int = AN_HOUR, seats: int = 1) -> None:
         """Open a program's session."""
         self.do(pools.open_session("vault", "program:p:tok", seats, ttl_ms=ttl_ms, priority=10))
+
+    def schedule(self, name: str, next_in: int, *more: str, replace: bool = False) -> ScheduleRecord:
+        """Store a schedule of type ``free`` whose next moment is so many ms from now; returns it as a worker reads it."""
+        coming = self.clock() + next_in
+        fields = [
+            "every",
+            "60000",
+            "anchor",
+            str(coming),
+            "missed",
+            "once",
+            "most",
+            "1",
+            *more,
+            *job_words(Job("free"))[5:],
+        ]
+        self.do(schedules.set_schedule(name, fields, coming, "me", replace=replace))
+        (record,) = self._before.read(schedules.schedule_records(self._before.keys, [name]))
+        assert record is not None
+        return record
 
     def clock(self) -> int:
         """Return the server's time in ms."""
@@ -462,6 +484,111 @@ def _session_close(scene: Scene) -> Call[Any]:
     return pools.close_session("vault", "program:p:tok", 1)
 
 
+def _fire(scene: Scene) -> Call[Any]:
+    """One fires two jobs and rings; one was fired by another; one counts from its run's end, which it has not seen; one is
+    told to be beyond this worker; one has missed all and ends."""
+    scene.offer()
+    shots: list[Shot] = []
+    for name in ("two", "past", "busy", "stuck", "none"):
+        record = scene.schedule(name, -5, *(["after_end", "1"] if name == "busy" else []))
+        if name == "busy":
+            scene.do(schedules.act(name, "run", "me", record, job=record.words(1)))
+            record = scene.schedule(name, -5, "after_end", "1", replace=True)
+        coming = int(record.fields["next"])
+        plan = {"two": Plan((coming - 1, coming), coming + 900), "none": Plan((), None), "stuck": Plan((), None)}
+        shots.append(
+            Shot(record, plan.get(name, Plan((coming,), coming + 60_000)), "no zone" if name == "stuck" else "")
+        )
+    scene.schedule("past", 100, replace=True)
+    scene.reserve(3, bell="bell1")
+    return schedules.fire("w1", shots)
+
+
+def _fire_closed(scene: Scene) -> Call[Any]:
+    record = scene.schedule("s", -5)
+    scene.do(jobs.gate("", "closed", "me"))
+    return schedules.fire("w1", [Shot(record, Plan((1,), 2))])
+
+
+def _schedule_set(scene: Scene) -> Call[Any]:
+    """It comes before all else: the holder of the alarm is rung."""
+    scene.offer()
+    scene.submit(Job("free", delay=4))
+    scene.reserve(1, bell="bell1")
+    fields = ["every", "60000", "anchor", "1", *job_words(Job("free"))[5:]]
+    return schedules.set_schedule("s", fields, scene.clock() + 2000, "me", replace=False)
+
+
+def _schedule_set_replace(scene: Scene) -> Call[Any]:
+    record = scene.schedule("s", 60_000)
+    scene.do(schedules.act("s", "run", "me", record, job=record.words(1)))
+    scene.do(schedules.act("s", "pause", "me"))
+    fields = ["every", "60000", "anchor", "1", *job_words(Job("free"))[5:]]
+    return schedules.set_schedule("s", fields, scene.clock() + 60_000, "me", replace=True)
+
+
+def _schedule_act_run(scene: Scene) -> Call[Any]:
+    scene.offer()
+    scene.reserve(1, bell="bell1")
+    record = scene.schedule("s", 60_000, "after_end", "1")
+    return schedules.act("s", "run", "me", record, job=record.words(1))
+
+
+def _schedule_act_pause(scene: Scene) -> Call[Any]:
+    scene.schedule("s", 60_000)
+    return schedules.act("s", "pause", "me")
+
+
+def _schedule_act_resume(scene: Scene) -> Call[Any]:
+    scene.offer()
+    scene.reserve(1, bell="bell1")
+    record = scene.schedule("s", 60_000)
+    scene.do(schedules.act("s", "pause", "me"))
+    return schedules.act("s", "resume", "me", record, scene.clock() + 2000)
+
+
+def _schedule_act_remove(scene: Scene) -> Call[Any]:
+    scene.schedule("s", 60_000)
+    return schedules.act("s", "remove", "me")
+
+
+def _turn_after_end(scene: Scene) -> Call[Any]:
+    """The run of a schedule that counts from its end ends."""
+    scene.offer()
+    record = scene.schedule("s", 60_000, "after_end", "1")
+    scene.do(schedules.act("s", "run", "me", record, job=record.words(1)))
+    (taken,) = scene.reserve(1)
+    return turned("w1", 0, [Report(taken.id, taken.token, "succeeded")])
+
+
+def _turn_opens(scene: Scene) -> Call[Any]:
+    """A window opens: its jobs may start; a schedule is due: its name is told."""
+    scene.offer()
+    scene.submit(Job("free"))
+    scene.schedule("s", -5)
+    opens = scene.clock() + 3
+    scene.do(schedules.set_window("free", "00:00-23:00 UTC", (opens, opens + AN_HOUR), "me"))
+    wait_until(lambda: scene.clock() > opens)
+    return turned("w1", 1, [], bell="bell1", listed=True)
+
+
+def _window_set(scene: Scene) -> Call[Any]:
+    """It shuts, and what had claimed seats claims them no longer."""
+    _turn_claim(scene)
+    scene.reserve(1, bell="bell1")
+    opens = scene.clock() + 2000
+    return schedules.set_window("seated", "00:00-23:00 UTC", (opens, opens + AN_HOUR), "me")
+
+
+def _window_set_lift(scene: Scene) -> Call[Any]:
+    scene.offer()
+    scene.submit(Job("free"))
+    opens = scene.clock() + AN_HOUR
+    scene.do(schedules.set_window("free", "00:00-23:00 UTC", (opens, opens + AN_HOUR), "me"))
+    scene.reserve(1, bell="bell1")
+    return schedules.set_window("free", "", (0, 0), "me")
+
+
 def _contact(scene: Scene) -> Call[Any]:
     """The server runs anew; the client under test is the first to tell, with its first call."""
     scene.submit(Job("free"))
@@ -514,5 +641,17 @@ CASES = [
     Case("session_open-waits", _session_open_waits),
     Case("session_renew", _session_renew),
     Case("session_close", _session_close),
+    Case("fire", _fire),
+    Case("fire-closed", _fire_closed),
+    Case("schedule_set", _schedule_set),
+    Case("schedule_set-replace", _schedule_set_replace),
+    Case("schedule_act-run", _schedule_act_run),
+    Case("schedule_act-pause", _schedule_act_pause),
+    Case("schedule_act-resume", _schedule_act_resume),
+    Case("schedule_act-remove", _schedule_act_remove),
+    Case("turn-after_end", _turn_after_end),
+    Case("turn-opens", _turn_opens),
+    Case("window_set", _window_set),
+    Case("window_set-lift", _window_set_lift),
     Case("contact", _contact),
 ]

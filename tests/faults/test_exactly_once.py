@@ -36,6 +36,7 @@ QueueAt = Callable[..., Queue]
 NUMBERED = {
     "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "pool_set", "pool_remove", "pool_external",
     "session_open", "session_renew", "session_close", "pool_refused", "note",
+    "fire", "schedule_act", "schedule_set", "window_set",
 }  # fmt: skip
 UNNUMBERED = {"contact", "offer", "renew", "reap", "leave", "wait", "ask", "sleep"}
 BY_NAME = {case.name: case for case in CASES}

@@ -27,8 +27,9 @@ DRAIN = {
 }  # fmt: skip
 #: They have nothing to write but that they have nothing to do.
 IDLE = {"pool_remove-busy", "resubmit-refused"}
-#: To lift a gate takes something away; whoever takes free seats leaves the pool's line first.
-LET_THROUGH = {"gate-lifted", "session_open"}
+#: To lift a gate or a window takes something away, and so does to resume or remove a schedule; whoever takes free seats
+#: leaves the pool's line first.
+LET_THROUGH = {"gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift"}
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:in_use|job:\d+:result
 #: loud (the server's WRONGTYPE reaches the caller). What decides whether a request is made at all, and under which id, is
 #: not among them: lanes, tokens, the sequence.
 HALF = {
-    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:history", "offers", "pool", "pool:in_use",
-    "pool:sessions", "pool:waiting", "pools", "programs", "ready", "scheduled", "type", "types", "worker", "workers",
+    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:history",
+    "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "schedule",
+    "scheduled", "schedules", "type", "types", "worker", "workers",
 }  # fmt: skip
 
 

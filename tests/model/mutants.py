@@ -191,8 +191,8 @@ MUTANTS = [
     Mutant(
         "paused-type-runs",
         "_reserve",
-        "if not v[1] then\n      local if_lost",
-        "if true then\n      local if_lost",
+        "if not v[1] and not (v[6]",
+        "if not (v[6]",
         "a paused type runs",
     ),
     Mutant(
@@ -233,8 +233,8 @@ MUTANTS = [
     Mutant(
         "listeners-left",
         "_finish",
-        "for bell in string.gmatch(listeners, '%S+') do ring_bell(bell) end",
-        "",
+        "      if not schedule then\n        ring_bell(bell)",
+        "      if not schedule then",
         "whoever waits for a result waits in vain",
     ),
     Mutant(

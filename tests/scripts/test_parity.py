@@ -15,16 +15,18 @@ import pytest
 from harness.server import RealServer
 from model.compare import difference
 from model.machine import Machine
-from model.real import Real
+from model.real import START, Real
 from model.stories import STORIES
 from redis import Redis
 
 from seatline.shared import scripts
-from seatline.shared.calls import jobs, pools, workers
+from seatline.shared.calls import jobs, pools, schedules, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
+from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect
 from seatline.shared.job import Job, job_words
+from seatline.shared.times import NEVER, Plan
 
 TYPES = {"seated": ("vault=1", "rerun"), "plain": ("none", "interrupt"), "both": ("gpu=1,vault=2", "rerun")}
 LEASE, BLOCK = 30_000, 5_000
@@ -120,6 +122,15 @@ def submit(*wanted: Job) -> Call[Any]:
 
 def report(number: int, token: str, outcome: str, *fields: Word, result: bytes = b"") -> Report:
     return Report(f"{number:016}", token, outcome, list(fields), result, 60_000 if result else 0)
+
+
+def hourly(*more: str) -> list[str | bytes]:
+    return ["every", "3600000", "anchor", str(START), *more, *job_words(Job("plain", {"x": 1}))[5:]]
+
+
+def record(version: int, planned: int, *more: str) -> ScheduleRecord:
+    words = ["version", str(version), "next", str(planned), *hourly(*more)]
+    return ScheduleRecord.read("s", [word if isinstance(word, bytes) else word.encode() for word in words])
 
 
 ERROR = ("error_type", "Sad", "error", "no", "traceback", "line 1\nline 2")
@@ -224,6 +235,25 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", workers.sleep("w2", "abcd", 600_000, 90_000, {"state": "sleeping"})),
     ("w3", renew("w3")),
     ("w2", turn("w2", 1, listed=True)),
+    ("c", schedules.set_schedule("s", hourly(), START, "me", replace=False)),
+    ("c", schedules.set_schedule("s", hourly(), START, "me", replace=False)),
+    ("w1", turn("w1", 1, bell="b1", listed=True)),
+    ("w1", schedules.fire("w1", [Shot(record(1, START), Plan((START - 1, START), NEVER))])),
+    ("w1", schedules.fire("w1", [Shot(record(1, START), Plan((START,), None))])),
+    ("w1", schedules.fire("w1", [Shot(record(1, NEVER), Plan((), None), "no zone")])),
+    ("c", schedules.set_schedule("s", hourly("after_end", "1"), START, "me", replace=True)),
+    ("c", schedules.act("s", "run", "me", record(2, START), job=record(2, START, "after_end", "1").words(1))),
+    ("c", schedules.act("s", "run", "me", record(2, START), job=record(2, START, "after_end", "1").words(1))),
+    ("c", schedules.act("s", "run", "me", record(1, START), job=record(2, START).words(1))),
+    ("c", schedules.act("s", "pause", "me")),
+    ("c", schedules.act("s", "pause", "me")),
+    ("c", schedules.act("s", "resume", "me", record(2, START), START)),
+    ("c", schedules.act("s", "remove", "me")),
+    ("c", schedules.act("s", "remove", "me")),
+    ("c", schedules.set_window("plain", "00:00-23:00 UTC", (START, START + 1), "me")),
+    ("w1", schedules.set_window("plain", "00:00-22:00 UTC", (START, START + 1), "")),
+    ("w1", schedules.set_window("plain", "00:00-23:00 UTC", (START, NEVER), "")),
+    ("c", schedules.set_window("plain", "", (0, 0), "me")),
     ("c", workers.leave("w1", "abcd", "b1")),
     ("c", workers.leave("w2", "abcd", "b2")),
     ("c", workers.leave("w3", "ef01", "b3")),

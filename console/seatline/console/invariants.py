@@ -6,6 +6,7 @@
 * **I3, S2 seats**: a running job holds exactly its seats, under its token; each session has a living owner; the
   counter, where there is one, is the sum of the sessions; no more is held than there is, unless the pool was changed
 * **I4 leases**: state running and a token, or no lease
+* **T6 plans**: each schedule and each window stands in ``schedules`` at its next moment, and nothing else does
 * **I13 keys**: nothing but what ``keys.PATTERNS`` draws; what must expire has a term; no key without its owner
 
 A job keeps the token of its last attempt after it has ended: that proves no lease, its state does. A registration in
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from seatline.console.moment import Moment, place_of
 from seatline.shared.job import uses_map
 from seatline.shared.keys import PATTERNS, SCHEMA
+from seatline.shared.times import NEVER
 
 __all__ = [
     "Violation",
@@ -67,6 +69,7 @@ def broken(moment: Moment) -> list[Violation]:
         *_pools(moment),
         *_programs(moment),
         *_lines(moment),
+        *_plans(moment),
         *_keys(moment),
     ]
     return sorted(set(found), key=lambda violation: (violation.rule, violation.subject, violation.said))
@@ -235,6 +238,28 @@ def _lines(moment: Moment) -> Iterator[Violation]:
         type_, _, uses = place.removeprefix("ready:").partition("|")
         if type_ not in types or (uses and uses not in moment.types.get(type_, {}).get("lines", "").split()):
             yield Violation("I2", place, f"no worker would look there: type {type_} does not list it.")
+
+
+def _plans(moment: Moment) -> Iterator[Violation]:
+    """T6, T9: what has a next moment stands there, so that somebody wakes for it."""
+    for name, fields in moment.schedules.items():
+        score = moment.planned.get(name)
+        if not fields.get("version") or not fields.get("type"):
+            yield Violation("T6", f"schedule {name}", "it is planned and has no record, or a damaged one.")
+        elif score is None:
+            yield Violation("T6", f"schedule {name}", "it is not in schedules: nobody would fire it.")
+        elif "error" in fields and "paused" not in fields:
+            continue  # put off, so that others may try
+        else:
+            coming = float(fields.get("next", NEVER)) if "paused" not in fields else NEVER
+            if score != coming:
+                yield Violation("T6", f"schedule {name}", f"it is planned for {score:.0f}, its next is {coming:.0f}.")
+    for type_, fields in moment.types.items():
+        if f"type:{type_}" not in moment.asked or ("window" not in fields and f"window:{type_}" not in moment.planned):
+            continue
+        score = moment.planned.get(f"window:{type_}")
+        if score is None or str(int(score)) not in {fields.get("opens"), fields.get("closes")}:
+            yield Violation("T9", f"type {type_}", f"its window is planned for {score}, and does not change then.")
 
 
 def _keys(moment: Moment) -> Iterator[Violation]:

@@ -21,13 +21,15 @@ __all__ = ["JOB_FIELDS", "PLACES", "Moment", "names_of", "place_of", "read_momen
 
 JOB_FIELDS = ("state", "type", "uses", "priority", "token", "worker", "seats", "due", "finished", "submission")
 
+SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "after_end", "last_job")
+
 #: Where a job can be, its lines apart, and the state that it then has.
 PLACES = {
     "scheduled": "scheduled",
     "running": "running",
     **{f"finished:{state}": state for state in STATES[3:]},
 }
-_FIXED = frozenset({"about", "seq", "types", "pools", "programs", *PLACES})
+_FIXED = frozenset({"about", "seq", "types", "pools", "programs", "schedules", *PLACES})
 _MANY = 10_000
 _ROUNDS = 4
 _JOB = re.compile(r"job:(\d{16})", re.ASCII)
@@ -60,6 +62,8 @@ class Moment:
     sessions: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     counters: dict[str, int] = field(default_factory=dict[str, int])
     programs: dict[str, float] = field(default_factory=dict[str, float])
+    planned: dict[str, float] = field(default_factory=dict[str, float])
+    schedules: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     tokens: dict[str, str] = field(default_factory=dict[str, str])
     sets: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     events: int = 0
@@ -75,6 +79,7 @@ class Moment:
         for type_ in self.sets.get("types", ()):
             names |= {f"type:{type_}", f"ready:{type_}"}
             names |= {f"ready:{type_}|{uses}" for uses in self.types.get(type_, {}).get("lines", "").split()}
+        names |= {f"schedule:{name}" for name in self.planned if ":" not in name}
         for pool in self.sets.get("pools", ()):
             names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
         return names
@@ -181,10 +186,12 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
         return ("ZCARD", key)
     if _JOB.fullmatch(name):
         return ("HMGET", key, *JOB_FIELDS)
-    if name in PLACES or kind == "ready" or name == "programs" or _SESSIONS.fullmatch(name):
+    if name in PLACES or kind == "ready" or name in {"programs", "schedules"} or _SESSIONS.fullmatch(name):
         return ("ZRANGE", key, 0, -1, "WITHSCORES")
     if name in {"types", "pools"}:
         return ("SMEMBERS", key)
+    if kind == "schedule":
+        return ("HMGET", key, *SCHEDULE_FIELDS)
     if name == "about" or kind == "type" or (kind == "pool" and name.count(":") == 1):
         return ("HGETALL", key)
     if name == "events":
@@ -207,6 +214,11 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
         moment.sizes[name] = len(moment.places[name])
     elif sessions := _SESSIONS.fullmatch(name):
         moment.sessions[sessions[1]] = _scores(answer)
+    elif name == "schedules":
+        moment.planned = _scores(answer)
+    elif kind == "schedule":
+        found = zip(SCHEDULE_FIELDS, answer, strict=True)
+        moment.schedules[rest] = {field_: text(value) for field_, value in found if value is not None}
     elif name == "programs":
         moment.programs = _scores(answer)
     elif name in {"types", "pools"}:

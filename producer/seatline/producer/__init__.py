@@ -10,7 +10,21 @@
 from seatline.producer.handle import JobHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
+from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.why import Obstacle
+from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.job import Attempt, Job, JobRecord
 
-__all__ = ["Attempt", "Job", "JobHandle", "JobRecord", "Obstacle", "Pools", "ProgramSession", "Queue"]
+__all__ = [
+    "Attempt",
+    "Job",
+    "JobHandle",
+    "JobRecord",
+    "Obstacle",
+    "PlannedStart",
+    "Pools",
+    "ProgramSession",
+    "Queue",
+    "ScheduleRecord",
+    "Schedules",
+]

@@ -15,12 +15,15 @@ from typing import Any, Self
 from seatline.producer.handle import JobHandle
 from seatline.producer.listing import jobs_in
 from seatline.producer.pools import Pools
+from seatline.producer.schedules import Schedules
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
+from seatline.shared.calls import schedules as schedule_verbs
 from seatline.shared.config import Settings, check_name
 from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue
 from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id, job_words
 from seatline.shared.store import Listener, Store
+from seatline.shared.times import Window
 
 __all__ = ["Queue"]
 
@@ -216,6 +219,25 @@ class Queue:
     def pools(self) -> Pools:
         """The namespace's licence pools."""
         return Pools(self)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The namespace's schedules."""
+        return Schedules(self)
+
+    def window(self, type: str, window: str | None) -> str | None:
+        """Say when jobs of a type may start, such as ``"Mon-Fri 20:00-05:00 Europe/Paris"``; None: at any time (T9).
+
+        Outside its window a type's jobs wait, and ``why`` says until when; what runs goes on. Returns the window that stood
+        before, or None.
+
+        Raises:
+            InvalidInput: it is no window; see :class:`~seatline.shared.times.Window`.
+
+        """
+        check_name("type", type)
+        interval = Window(window).interval(self.store.read(reads.server_time())) if window is not None else (0, 0)
+        return self.store.run(schedule_verbs.set_window(type, window or "", interval, self.by)) or None
 
     def pause(self, type: str | None = None) -> bool:
         """Accept jobs but start none, of the namespace or of one type. Returns False if it was paused already (Q19)."""

@@ -16,7 +16,9 @@
     |   |-- Closed                        the namespace takes no new jobs
     |   |-- Conflict                      the same token with other content
     |   |-- NoSuchJob, NoSuchPool,        what was named does not exist (or was trimmed)
+    |   |   NoSuchSchedule,
     |   |   NoSuchWorker                  ... or it is gone: a worker exists while it renews
+    |   |-- ScheduleExists                there is a schedule of that name
     |   |-- TenantRequired                the namespace takes no job without a tenant
     |   |-- SeatsLacking                  strict: the seats could never be had
     |   |-- WrongState                    not possible in the state the job is in
@@ -66,6 +68,7 @@ __all__ = [
     "NoEmbeddedServer",
     "NoSuchJob",
     "NoSuchPool",
+    "NoSuchSchedule",
     "NoSuchWorker",
     "OutcomeUnknown",
     "PartialEnqueue",
@@ -73,6 +76,7 @@ __all__ = [
     "PoolBusy",
     "Refused",
     "ResultExpired",
+    "ScheduleExists",
     "SeatlineError",
     "SeatsLacking",
     "ServerError",
@@ -157,6 +161,14 @@ class NoSuchJob(Refused):
 
 class NoSuchPool(Refused):
     """No such pool. `seatline pools set NAME CAPACITY` makes one."""
+
+
+class NoSuchSchedule(Refused):
+    """No such schedule. `seatline schedules list` shows what there is."""
+
+
+class ScheduleExists(Refused):
+    """There is a schedule of that name. Take another name, or replace it (replace=True, --replace)."""
 
 
 class NoSuchWorker(Refused):

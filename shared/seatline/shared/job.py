@@ -257,7 +257,8 @@ class JobRecord:
     """A snapshot of a job: plain attributes, times in UTC. ``handle.state()`` asks the server again.
 
     While it waits for its next attempt, ``error_type``, ``error`` and ``traceback`` are those of the last one; they go when
-    the next one begins. ``overdue``: its handler has gone on past its timeout and could not be stopped.
+    the next one begins. ``overdue``: its handler has gone on past its timeout and could not be stopped. ``schedule``: which
+    schedule made it, ``planned``: for which of its moments.
     """
 
     id: str
@@ -291,6 +292,8 @@ class JobRecord:
     expires: dt.datetime | None = None
     progress: str | None = None
     overdue: bool = False
+    schedule: str | None = None
+    planned: dt.datetime | None = None
 
     @property
     def params(self) -> dict[str, Any]:
@@ -346,6 +349,8 @@ class JobRecord:
             expires=_moment(fields.get("expires")),
             progress=text("progress"),
             overdue="overdue" in fields,
+            schedule=text("schedule"),
+            planned=_moment(fields.get("planned")),
         )
 
 

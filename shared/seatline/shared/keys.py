@@ -5,7 +5,8 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 
 ====================================  ======  =======================================================================
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
-                                              skipped), trimmed, removed, closed, tenant (required)
+                                              skipped), trimmed, removed, closed, tenant (required), versions
+                                              (given to schedules)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
@@ -16,8 +17,13 @@ job:<id>:log                          list    what its handler logged, newest la
 token:<token>                         string  the producer's own token: id and digest of the content
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
-                                      hash    further ready sets)
+                                      hash    further ready sets), window, opens, closes (its times, epoch ms)
 scheduled                             zset    score = due (epoch ms)
+schedules                             zset    schedules, and window:<type>: score = next moment (epoch ms), or
+                                              2^53 - 1: none
+schedule:<name>                       hash    cron and zone, or every (ms) and anchor; start, end, missed, most,
+                                              after_end, paused, version, next, last (epoch ms), last_job, error, and
+                                              what its jobs are: type, priority, params, ...
 expiring                              zset    jobs not to start after a moment: score = that (epoch ms); one that has
                                               started or ended stays until then
 running                               zset    score = lease deadline (epoch ms)
@@ -59,12 +65,13 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|paused|types|scheduled|expiring|running|pools|programs|workers|offers|events": "persistent",
+    r"about|seq|paused|types|scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
     rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
     rf"type:{_NAME}": "persistent",
+    rf"schedule:{_NAME}": "persistent",
     r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
     rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
     rf"pool:{_NAME}:in_use": "expires",

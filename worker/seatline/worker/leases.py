@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from seatline.shared.calls import workers as verbs
 from seatline.shared.calls.base import Word
@@ -56,10 +56,12 @@ class Leases:
         forgotten: Callable[[], None],
         asked: Callable[[str], None],
         stuck: Callable[[float], None],
+        planned: Callable[[Sequence[str]], object],
     ) -> None:
         self._store, self._settings = store, store.settings
         self._worker, self._digest, self._kept = worker, digest, kept
         self._presence, self._forgotten, self._asked, self._stuck = presence, forgotten, asked, stuck
+        self._planned = planned
         self.held = held
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
@@ -112,6 +114,7 @@ class Leases:
         patience = Patience(self._settings.renew / 2, enough=self._stop.is_set)
         held = list(self.held.items())
         suspects: list[Suspect] = []
+        planned: Sequence[str] = ()
         for start in range(0, max(1, len(held)), BITE):
             bite = held[start : start + BITE]
             renewal = self._store.run(
@@ -134,13 +137,14 @@ class Leases:
                 elif word == "lost" and not hold.fenced:
                     log.warning("job %d: the lease was taken back; its report will be refused", int(hold.id))
                     hold.say("fenced")
-            suspects = list(renewal.suspects)
+            suspects, planned = list(renewal.suspects), renewal.planned
             if not renewal.known:
                 self._forgotten()
             if renewal.asked != self._heard:
                 self._heard = renewal.asked
                 self._asked(renewal.asked)
         self._confirmed = began
+        self._planned(planned)
         if time.monotonic() - began > self._settings.renew:
             self._notes.clear()
             return

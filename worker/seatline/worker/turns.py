@@ -98,6 +98,7 @@ class Turns:
         paused: takes no new jobs until it is resumed.
         replaced: held jobs whose slot has been given to others: their handlers ignore their timeout.
         last_error: (id, type of error, first line) of the job that failed last.
+        planned: told what schedules and windows are due; returns whether that has enqueued jobs by now.
 
     """
 
@@ -115,6 +116,7 @@ class Turns:
         self.replaced: set[tuple[str, str]] = set()
         self.last_error = ""
         self.bell: Callable[[], str] = lambda: ""
+        self.planned: Callable[[Sequence[str]], bool] = lambda _: False
         self._reports: deque[Report] = deque()
         self._wire, self._other = store.wire(), store.wire()
         self._lock = threading.Lock()
@@ -262,6 +264,8 @@ class Turns:
                 self.held[taken.id, taken.token] = Hold(taken.id, taken.token, self._worker)
             pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
             self.look_at = time.monotonic() + pause
+            if told.planned and self.planned(told.planned) and not jobs:
+                continue
             return jobs
 
     def _reports_now(self) -> list[Report]:

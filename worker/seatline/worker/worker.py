@@ -7,6 +7,7 @@ Who does what, each with threads of its own, so that none waits for another:
   server (``turns.py``)
 * the renewing thread keeps leases and looks after others; its guard fences, and is the watchdog (``leases.py``)
 * the ear waits on this worker's bell (``ear.py``)
+* the clock fires schedules that a turn or renewal names as due (``clock.py``)
 * notes carry progress and log lines (``notes.py``), timers watch time-outs (``timers.py``)
 
 Everything that happens is told to one place (``events.py``).
@@ -32,6 +33,7 @@ from seatline.shared.config import Settings
 from seatline.shared.errors import InvalidInput, WorkerStuck
 from seatline.shared.store import Store
 from seatline.shared.store.lane import client_id
+from seatline.worker.clock import Clock
 from seatline.worker.crew import Crew
 from seatline.worker.cycle import Classic, Normal
 from seatline.worker.ear import Ear
@@ -114,6 +116,9 @@ class Worker:
         self._events = Events(self.id, sink)
         self._notes = Notes(self.store, f"seatline-{self.id}-notes")
         self._turns = Turns(self.store, self.id, self.handlers, slots, kept, self._notes, self._events)
+        self._clock = Clock(self.store, self.id, self._events, lambda: self._turns.stopping is not None)
+        self._clock.at_once = classic
+        self._turns.planned = self._clock.tell
         self._leases = Leases(
             self.store,
             self.id,
@@ -124,6 +129,7 @@ class Worker:
             forgotten=self._offer_lost,
             asked=self._asked,
             stuck=self._stuck,
+            planned=self._clock.tell,
         )
         self._crew = Crew(
             self.id,
@@ -166,6 +172,7 @@ class Worker:
 
         """
         self._events.begin()
+        self._clock.at_once = burst or self.classic
         self._crew.fork()  # first of all: children must share no thread and no connection with this process
         with self._signals():
             try:
@@ -219,6 +226,7 @@ class Worker:
     def _end(self) -> None:
         self._leases.stop()
         self._crew.close()
+        self._clock.close()
         if self._ear:
             self._ear.close()
         self._notes.close()

@@ -147,7 +147,10 @@ def about(keys: Keys) -> Read[About]:
 
 @dataclass(frozen=True, slots=True)
 class TypeRecord:
-    """A type: what its handlers say, its lines (uses text or None -> waiting jobs), whether it is paused or served."""
+    """A type: what its handlers say, its lines (uses text or None -> waiting jobs), whether it is paused or served.
+
+    ``window``: when its jobs may start, as :class:`~seatline.shared.times.Window` reads it; None: always.
+    """
 
     name: str
     uses: str | None
@@ -155,6 +158,7 @@ class TypeRecord:
     paused: str | None
     offers: tuple[str, ...]
     lines: tuple[str | None, ...]
+    window: str | None = None
 
 
 def type_records(keys: Keys, names: Sequence[str]) -> Read[list[TypeRecord]]:
@@ -167,7 +171,15 @@ def type_records(keys: Keys, names: Sequence[str]) -> Read[list[TypeRecord]]:
             lines = (None, *known.get("lines", "").split())
             offers = tuple(known.get("offers", "").split())
             records.append(
-                TypeRecord(name, known.get("uses"), known.get("if_lost"), known.get("paused"), offers, lines)
+                TypeRecord(
+                    name,
+                    known.get("uses"),
+                    known.get("if_lost"),
+                    known.get("paused"),
+                    offers,
+                    lines,
+                    known.get("window"),
+                )
             )
         return records
 

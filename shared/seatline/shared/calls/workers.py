@@ -105,13 +105,17 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The reply of a turn; ``no_offer``: register the offer again. ``due``: ms until the next due job, or -1."""
+    """The reply of a turn; ``no_offer``: register the offer again. ``due``: ms until the next moment, or -1.
+
+    ``planned``: schedules and windows (``window:<type>``) that are due and for a worker to compute.
+    """
 
     now: int = 0
     due: int = -1
     states: Sequence[str] = ()
     jobs: Sequence[Taken] = ()
     no_offer: bool = False
+    planned: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class Renewal:
         suspects: what seems expired.
         known: whether the offer is still known; else register it again.
         asked: what people ask of this worker: ``pause``, ``stop``, ``stop-now`` or "".
+        planned: as in :class:`Turn`.
 
     """
 
@@ -150,6 +155,7 @@ class Renewal:
     suspects: Sequence[Suspect]
     known: bool
     asked: str = ""
+    planned: Sequence[str] = ()
 
 
 def offer(
@@ -192,13 +198,14 @@ def turn(
         words += report.words()
 
     def parse(reply: Sequence[Any]) -> Turn:
-        _, now, due, states, jobs, token = reply
+        _, now, due, states, jobs, token, planned = reply
         token = token.decode()
         return Turn(
             int(now),
             int(due),
             [state.decode() for state in states],
             [Taken(job_id.decode(), token, int(attempt), flat) for job_id, attempt, flat in jobs],
+            planned=[text(name) for name in planned] if planned else (),
         )
 
     return Call("turn", words, parse, also={"no-offer": lambda _: Turn(no_offer=True)})
@@ -222,12 +229,13 @@ def renew(
         words += (job_id, token)
 
     def parse(reply: Sequence[Any]) -> Renewal:
-        _, _, known, said, suspects, asked = reply
+        _, _, known, said, suspects, asked, planned = reply
         return Renewal(
             [text(word) for word in said],
             [Suspect(text(kind), text(a), text(b), int(deadline)) for kind, a, b, deadline in suspects],
             bool(int(known)),
             text(asked),
+            [text(name) for name in planned],
         )
 
     return Call("renew", words, parse, numbered=False)

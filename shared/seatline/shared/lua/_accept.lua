@@ -4,21 +4,13 @@
 local HEAD = #'fdtcu'  -- a job's words before those of its hash
 local coming
 
--- These are due later: due, id, due, id ...
+-- These are due later: due, id, due, id ... alarm_anew(coming, 'scheduled', '-inf') is to follow.
 local function come_later(list)
   coming = coming or {}
   for i = 1, #list, 400 do
     redis.call('ZADD', ns .. 'scheduled', unpack(list, i, math.min(i + 399, #list)))
   end
   for i = 2, #list, 2 do coming[list[i]] = true end
-end
-
--- If one of them is the next to be due: whoever holds the alarm sets it anew; if nobody does, somebody is to.
-local function alarm_anew()
-  if not coming or not coming[redis.call('ZRANGE', ns .. 'scheduled', 0, 0)[1]] then return end
-  local holder = redis.call('GET', ns .. 'alarm')
-  local bell = holder and redis.call('HGET', ns .. 'worker:' .. holder, 'bell')
-  if bell then ring_bell(bell) else ring_anyone() end
 end
 
 -- Returns two functions, to look and to write, and the list of where each job's words begin, which is to be filled. They

@@ -25,13 +25,14 @@ end
 -- The type's hash was read anyway: this is what it says.
 local function offers_said(type, text) said[type] = text or '' end
 
--- The offers (sets of types that workers support) which contain this type; none while it is paused.
+-- The offers (sets of types that workers support) which contain this type; none while it is paused or outside its window.
 local function offers(type)
   local list = offers_of[type]
   if list then return list end
   if not said[type] then
-    local known = redis.call('HMGET', ns .. 'type:' .. type, 'offers', 'paused')
-    offers_said(type, not known[2] and known[1])
+    local known = redis.call('HMGET', ns .. 'type:' .. type, 'offers', 'paused', 'opens', 'closes')
+    local shut = known[3] and (tonumber(known[3]) > now or tonumber(known[4] or 0) <= now)
+    offers_said(type, not known[2] and not shut and known[1])
   end
   list = {}
   for offer in string.gmatch(said[type], '%S+') do list[#list + 1] = offer end
@@ -96,6 +97,15 @@ local function ring_anyone()
   for _, offer in ipairs(redis.call('SMEMBERS', ns .. 'offers')) do
     if ring_offer(offer, 1) == 0 then return end
   end
+end
+
+-- Some members (member -> true) have been given a moment. If one of them is the next of its zset to come, whoever holds
+-- the alarm sets it anew; if nobody does, somebody is to.
+local function alarm_anew(members, zset, least)
+  if not members or not members[redis.call('ZRANGEBYSCORE', ns .. zset, least, '+inf', 'LIMIT', 0, 1)[1]] then return end
+  local holder = redis.call('GET', ns .. 'alarm')
+  local bell = holder and redis.call('HGET', ns .. 'worker:' .. holder, 'bell')
+  if bell then ring_bell(bell) else ring_anyone() end
 end
 
 -- Everybody idle looks again: after an administrator changed what may start.

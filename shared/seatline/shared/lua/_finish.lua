@@ -1,5 +1,6 @@
 -- _finish: ends jobs. A finished job keeps its record until retention trims it, by age and by count; only
--- interrupted ones wait for a person. Whoever waits for the end is rung. Needs _base, _bells.
+-- interrupted ones wait for a person. Whoever waits for the end is rung; among them may stand '>schedule', to be told
+-- likewise. Needs _base, _bells.
 local ended = {}
 
 -- End one job; `more` are further fields, or nil. The zsets are written together by finish_done.
@@ -17,7 +18,24 @@ local function finish(id, state, listeners, more)
   list[#list + 1] = now
   list[#list + 1] = id
   if listeners and listeners ~= '' then
-    for bell in string.gmatch(listeners, '%S+') do ring_bell(bell) end
+    for bell in string.gmatch(listeners, '%S+') do
+      local schedule = string.match(bell, '^>(.*)$')
+      if not schedule then
+        ring_bell(bell)
+      else
+        -- It was the run of a schedule that counts from its end: that comes again after its interval (T8).
+        local key = ns .. 'schedule:' .. schedule
+        local v = redis.call('HMGET', key, 'last_job', 'every', 'end', 'paused', 'after_end')
+        local again = now + tonumber(v[2] or 0)
+        if v[1] == id and v[2] and v[5] and again <= tonumber(v[3] or again) then
+          redis.call('HSET', key, 'next', string.format('%.0f', again))
+          if not v[4] then
+            redis.call('ZADD', ns .. 'schedules', again, schedule)
+            alarm_anew({[schedule] = true}, 'schedules', '(' .. now)
+          end
+        end
+      end
+    end
     redis.call('HDEL', ns .. 'job:' .. id, 'listeners')
   end
 end

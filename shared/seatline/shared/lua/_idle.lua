@@ -1,14 +1,17 @@
 -- _idle: registers a worker that found too little, so that bells ring for it, in the step in which it looked. Of all
--- who wait, one holds the alarm: it wakes at the next due moment. Needs _base, _bells.
+-- who wait, one holds the alarm: it wakes at the next moment, of a job or of what is planned. Needs _base, _bells.
 
--- How long (ms) until the next due job, or -1 if this worker does not hold the alarm for it.
+-- How long (ms) until that, or -1 if this worker does not hold the alarm for it. What is planned and overdue has been told
+-- to somebody: it wakes nobody again.
 local function alarm(worker, block, may_take)
   local next = redis.call('ZRANGE', ns .. 'scheduled', 0, 0, 'WITHSCORES')
-  if not next[1] or tonumber(next[2]) >= now + block then return -1 end
+  local planned = redis.call('ZRANGEBYSCORE', ns .. 'schedules', '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local due = math.min(tonumber(next[2] or now + block), tonumber(planned[2] or now + block))
+  if due >= now + block then return -1 end
   local holder = redis.call('GET', ns .. 'alarm')
   if holder ~= worker and (holder or not may_take) then return -1 end
   if may_take then redis.call('SET', ns .. 'alarm', worker, 'PX', block + 1000) end
-  return math.max(0, tonumber(next[2]) - now)
+  return math.max(0, due - now)
 end
 
 local function rest(worker, offer, free, bell, block, lease)

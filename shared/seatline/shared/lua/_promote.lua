@@ -1,6 +1,6 @@
 -- _promote: does what the passing of time asks for, at most `most` a call: moves jobs that are due from scheduled to
--- their line (T5), and ends those that were not to start so late; finish_done and seats_done follow. A damaged record is
--- dropped: it must not stop the others. Needs _base, _bells, _lines, _seats, _finish, _withdraw.
+-- their line (T5), ends those that were not to start so late, and opens windows (T9); finish_done and seats_done follow. A
+-- damaged record is dropped: it must not stop the others. Needs _base, _bells, _lines, _seats, _finish, _withdraw.
 
 local function ends_late(id, listeners)
   finish(id, 'expired', listeners)
@@ -21,6 +21,7 @@ local function expire(most)
   end
 end
 
+-- Returns the names (at most 16) of what is due and for a worker to compute: schedules, and windows that have closed.
 local function promote(most)
   local due = redis.call('ZRANGEBYSCORE', ns .. 'scheduled', '-inf', now, 'LIMIT', 0, most)
   for _, id in ipairs(due) do
@@ -31,5 +32,17 @@ local function promote(most)
       line_up(id, job[1], job[2], job[3])
     end
   end
-  return #due
+  local names = redis.call('ZRANGEBYSCORE', ns .. 'schedules', '-inf', now, 'LIMIT', 0, 16)
+  for i = #names, 1, -1 do
+    local type = string.match(names[i], '^window:(.*)$')
+    local v = type and redis.call('HMGET', ns .. 'type:' .. type, 'opens', 'closes')
+    if type and not (v[1] and v[2]) then
+      redis.call('ZREM', ns .. 'schedules', table.remove(names, i))
+    elseif type and tonumber(v[1]) <= now and now < tonumber(v[2]) then
+      redis.call('ZADD', ns .. 'schedules', v[2], table.remove(names, i))
+      index_type(type)
+      ring(type, 1000000)
+    end
+  end
+  return names
 end

@@ -27,8 +27,9 @@ local function open_lines(types, want)
     end
   end
   for _, type in ipairs(types) do
-    local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines', 'offers')
-    if not v[1] then
+    local v = redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'lines', 'offers', 'opens',
+      'closes')
+    if not v[1] and not (v[6] and (tonumber(v[6]) > now or tonumber(v[7] or 0) <= now)) then
       local if_lost = v[3] or 'interrupt'
       offers_said(type, v[5])
       add(type, nil, v[2] or 'none', if_lost)
@@ -48,7 +49,8 @@ local function look_up(group)
     local id, type, uses = string.match(best[1], '^(%d+) (%S+) ?(.*)$')
     if uses == '' then uses = nil end
     local v = group.types[type] or redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'offers',
-      'indexed')
+      'indexed', 'opens', 'closes')
+    if v[6] and (tonumber(v[6]) > now or tonumber(v[7] or 0) <= now) then v[1] = 'shut' end
     group.types[type] = v
     local head = redis.call('ZRANGE', line_key(type, uses), 0, 0, 'WITHSCORES')
     if not v[1] and head[1] == id and head[2] == best[2] and (uses or v[2] or 'none') == group.spec then

@@ -29,7 +29,7 @@ if state == 'ready' or state == 'scheduled' then
 else
   redis.call('ZREM', ns .. 'finished:' .. state, id)
 end
-for bell in string.gmatch(job[4] or '', '%S+') do ring_bell(bell) end
+finish(id, 'removed', job[4])  -- to no place: it is erased
 erase(id)
 redis.call('HINCRBY', ns .. 'about', 'removed', 1)
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'removed', id, 'by', by)

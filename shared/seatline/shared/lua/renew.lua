@@ -17,7 +17,7 @@
 -- Returns  ok        now, known (1, or 0: register the offer again), a word for each pair ('held', 'cancel' = held, and
 --                    asked to stop, 'lost' = not this worker's lease), then what seems expired: each kind, a, b, deadline,
 --                    to be sent to reap after one renewal interval if unchanged; then what people ask of this worker:
---                    'pause', 'stop', 'stop-now' or ''
+--                    'pause', 'stop', 'stop-now' or ''; then the names of what is planned and due (see promote)
 --
 -- Events   expired id
 local worker, offer, lease, presence = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -59,7 +59,7 @@ end
 local said = redis.call('HMGET', ns .. 'worker:' .. worker, 'offer', 'asked')
 if not said[1] then known = 0 end  -- it was away: who it is has expired
 expire(100)
-promote(100)
+local planned = promote(100)
 finish_done()
 seats_done()
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
@@ -73,4 +73,4 @@ late = redis.call('ZRANGEBYSCORE', ns .. 'programs', '-inf', now, 'WITHSCORES', 
 for i = 1, #late, 2 do
   suspects[#suspects + 1] = {'session', string.match(late[i], '^[^|]+'), string.match(late[i], '|(.*)$'), late[i + 1]}
 end
-return {'ok', now, known, words, suspects, said[2] or ''}
+return {'ok', now, known, words, suspects, said[2] or '', planned}

@@ -48,7 +48,7 @@ end
 
 -- Write.
 local first, new, ids = accept()
-alarm_anew()
+alarm_anew(coming, 'scheduled', '-inf')
 local reply = {'ok', now, string.format('%.0f', first), new, table.concat(lacks, ' ')}
 for i = 1, count do
   local id = before[i]

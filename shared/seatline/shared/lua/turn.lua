@@ -26,7 +26,8 @@
 --                    abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
 --
 -- Returns  ok        now, due (ms until the next due job if this worker holds the alarm, 0 if it did not see all that it
---                    might have, else -1), then a state for each report ('stale' = the lease was not this worker's), the jobs (each id, attempt, hash), their token
+--                    might have, else -1), then a state for each report ('stale' = the lease was not this worker's), the jobs (each id, attempt, hash), their token,
+--                    the names of what is planned and due (see promote)
 --          no-offer  the worker's offer is not known (any more): register, then repeat under a new number
 --          past conflict forgotten   the lane refuses (see _lane)
 --
@@ -52,7 +53,7 @@ if known then
       jobs[#jobs + 1] = {id, job[3], redis.call('HGETALL', ns .. 'job:' .. id)}
     end
   end
-  return {'ok', now, alarm(worker, block, false), states, jobs, token}
+  return {'ok', now, alarm(worker, block, false), states, jobs, token, {}}
 end
 
 -- Settle: ZREM is the first write, so that a full server lets the rest through (it drains).
@@ -85,7 +86,7 @@ if posts then
   accept()
 end
 -- Promotion is common work: a busy worker does it now and then, all others at once.
-if listed or bell == '' or number % 4 == 0 then promote(100) end
+local planned = (listed or bell == '' or number % 4 == 0) and promote(100) or {}
 if listed or number % 16 == 0 then expire(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
@@ -106,7 +107,7 @@ if bell ~= '' and #jobs < want then
 elseif listed then
   pass_alarm(worker)
 end
-if due < 0 then alarm_anew() end
+if due < 0 then alarm_anew(coming, 'scheduled', '-inf') end
 if again then due = 0 end
 seats_done()
 if count > 0 or #taken > 0 then
@@ -114,4 +115,4 @@ if count > 0 or #taken > 0 then
     'reserved', table.concat(taken, ' '))
 end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
-return {'ok', now, due, states, jobs, token}
+return {'ok', now, due, states, jobs, token, planned}

@@ -25,7 +25,11 @@ if state ~= 'ready' and state ~= 'running' and state ~= 'scheduled' then
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
   -- Those who gave up stand there too: the oldest goes. If it still waits, it registers again within seconds.
-  if #listeners > 2048 then listeners = string.match(listeners, '^%S+ (.*)$') end
+  -- A schedule that waits for its run's end ('>name') stays in front.
+  if #listeners > 2048 then
+    local mark, rest = string.match(listeners, '^(>%S+ )(.*)$')
+    listeners = (mark or '') .. string.match(rest or listeners, '^%S+ (.*)$')
+  end
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: who waits for an end, waits on
   redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
 end

@@ -1,0 +1,92 @@
+-- fire: enqueue what schedules have due, and set their next moments. Each is compared first: one that was changed, or was
+-- fired by another worker meanwhile, is left as it is, so no moment is fired twice (T7); jobs and next moment are written
+-- together, so none is lost either.
+--
+-- Needs    _base _lane _bells _lines _lacking _accept
+--
+-- KEYS[1]  about     the namespace's hash
+-- KEYS[2]  lane      the client's lane
+--
+-- ARGV[1]  number    of this request in its lane
+-- ARGV[2]  digest    of this request
+-- ARGV[3]  worker    that fires
+-- ARGV[4]  count     schedules that follow, at most 16
+-- ARGV[5]  schedules each six words: name, version and planned moment as they were read, the next moment or '' (none),
+--                    the last moment that is fired or '', why it cannot be computed or ''; then jobs, and that many in the
+--                    words that submit takes
+--
+-- Returns  ok        a word for each schedule: fired, past (changed, or fired by another), closed (the namespace takes no
+--                    jobs), tenant (it requires one), busy (its last run has not ended, T8), stuck (put off for a minute);
+--                    the id of the last job of each, or '-'; the names of what else is planned and due
+--          past conflict forgotten   the lane refuses (see _lane)
+--
+-- Events   fired (name ...), by; submitted first, count
+local lane, number, digest, worker, count, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 5
+local NEVER, PUT_OFF = '9007199254740991', 60000
+
+local known = lane_known(lane, number, digest)
+if known then return known end
+
+-- Look: which of them are as they were read, and may fire?
+local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
+local _, accept, starts = acceptance()
+local shots, words, at = {}, {}, FIRST
+for i = 1, count do
+  local shot = {name = ARGV[at], next = ARGV[at + 3], last = ARGV[at + 4], error = ARGV[at + 5], jobs = tonumber(ARGV[at + 6])}
+  local v = redis.call('HMGET', ns .. 'schedule:' .. shot.name, 'version', 'next', 'paused', 'after_end', 'last_job')
+  local word = shot.error == '' and 'fired' or 'stuck'
+  if v[1] ~= ARGV[at + 1] or v[2] ~= ARGV[at + 2] or v[3] then
+    word = 'past'
+  elseif shot.jobs > 0 and gates[1] then
+    word = 'closed'
+  elseif shot.jobs > 0 and v[4] and v[5] then
+    local state = redis.call('HGET', ns .. 'job:' .. v[5], 'state')
+    if state == 'ready' or state == 'scheduled' or state == 'running' then word, shot.run = 'busy', v[5] end
+  end
+  at = at + 7
+  local first = #starts
+  for _ = 1, shot.jobs do
+    local last = at + HEAD - 1 + tonumber(ARGV[at])
+    if word == 'fired' and gates[2] and not names_field('tenant', at + HEAD, last) then word = 'tenant' end
+    if word == 'fired' then starts[#starts + 1] = at end
+    at = last + 1
+  end
+  shot.final = #starts > first and #starts
+  shots[i], words[i] = shot, word
+end
+
+-- Write.
+local _, _, ids = accept()
+local told, runs, moved = {}, {}, {}
+for i, shot in ipairs(shots) do
+  local key, word, score = ns .. 'schedule:' .. shot.name, words[i], nil
+  runs[i] = '-'
+  if word == 'fired' then
+    score = shot.next ~= '' and shot.next or NEVER
+    if shot.final then
+      runs[i], told[#told + 1] = ids[shot.final], shot.name
+      redis.call('HSET', key, 'last', shot.last, 'last_job', ids[shot.final])
+    end
+    redis.call('HDEL', key, 'error')
+    if shot.next == '' then redis.call('HDEL', key, 'next') else redis.call('HSET', key, 'next', shot.next) end
+  elseif word == 'busy' then
+    score = NEVER
+    local run = ns .. 'job:' .. shot.run
+    redis.call('HSET', run, 'listeners', '>' .. shot.name .. ' ' .. (redis.call('HGET', run, 'listeners') or ''))
+    redis.call('HDEL', key, 'next')
+  elseif word == 'stuck' then
+    score = string.format('%.0f', now + PUT_OFF)
+    redis.call('HSET', key, 'error', shot.error)
+  end
+  if score then
+    redis.call('ZADD', ns .. 'schedules', score, shot.name)
+    moved[shot.name] = true
+  end
+end
+alarm_anew(moved, 'schedules', '(' .. now)
+if #told > 0 then
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'fired', table.concat(told, ' '), 'by', worker)
+end
+local more = redis.call('ZRANGEBYSCORE', ns .. 'schedules', '-inf', now, 'LIMIT', 0, 16)
+local reply = {'ok', table.concat(words, ' '), table.concat(runs, ' '), table.concat(more, ' ')}
+return lane_keep(lane, number, digest, reply)

@@ -1,0 +1,73 @@
+-- schedule_act: pause a schedule, resume or remove it, or run it once now, beside its plan. What it has enqueued goes on.
+--
+-- Needs    _base _lane _bells _lines _lacking _accept
+--
+-- KEYS[1]  about     the namespace's hash
+-- KEYS[2]  lane      the client's lane
+--
+-- ARGV[1]  number    of this request in its lane
+-- ARGV[2]  digest    of this request
+-- ARGV[3]  name      of the schedule
+-- ARGV[4]  act       'pause', 'resume', 'remove' or 'run'
+-- ARGV[5]  version   as it was read, for resume and run
+-- ARGV[6]  next      resume: its next moment (epoch ms), or '' (none)
+-- ARGV[7]  by        who asks
+-- ARGV[8]  job       run: its job in the words that submit takes
+--
+-- Returns  ok        'now', or 'was' if it already stood so; run: the job's id
+--          missing   there is none of that name
+--          changed   it has another version now: read it again
+--          busy      run: it counts from the end of its last run, this job, which has not ended (T8)
+--          closed    run: the namespace takes no new jobs
+--          tenant    run: the namespace requires a tenant
+--          past conflict forgotten   the lane refuses (see _lane)
+--
+-- Events   schedule name, the act, by; submitted first, count
+local lane, number, digest, name, act, version = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local next, by, FIRST = ARGV[6], ARGV[7], 8
+local NEVER = '9007199254740991'
+
+local known = lane_known(lane, number, digest)
+if known then return known end
+local key = ns .. 'schedule:' .. name
+local v = redis.call('HMGET', key, 'version', 'paused', 'after_end', 'last_job')
+if not v[1] then return lane_keep(lane, number, digest, {'missing'}) end
+if (act == 'resume' or act == 'run') and v[1] ~= version then return lane_keep(lane, number, digest, {'changed'}) end
+local state = v[3] and v[4] and redis.call('HGET', ns .. 'job:' .. v[4], 'state')
+local alive = state == 'ready' or state == 'scheduled' or state == 'running'
+local reply = 'now'
+if act == 'run' then
+  local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
+  if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
+  if gates[2] and not names_field('tenant', FIRST + HEAD, #ARGV) then return lane_keep(lane, number, digest, {'tenant'}) end
+  if alive then return lane_keep(lane, number, digest, {'busy', v[4]}) end
+  local _, accept, starts = acceptance()
+  starts[1] = FIRST
+  local _, _, ids = accept()
+  reply = ids[1]
+  redis.call('HSET', key, 'last_job', reply)
+  if v[3] then
+    redis.call('HDEL', key, 'next')
+    redis.call('ZADD', ns .. 'schedules', NEVER, name)
+  end
+elseif act == 'remove' then
+  redis.call('ZREM', ns .. 'schedules', name)
+  redis.call('DEL', key)
+elseif act == 'pause' then
+  if v[2] then return lane_keep(lane, number, digest, {'ok', 'was'}) end
+  redis.call('ZADD', ns .. 'schedules', NEVER, name)
+  redis.call('HSET', key, 'paused', now .. ' ' .. by)
+else
+  if not v[2] then return lane_keep(lane, number, digest, {'ok', 'was'}) end
+  redis.call('HDEL', key, 'paused', 'error')
+  if next == '' or alive then
+    redis.call('HDEL', key, 'next')  -- of one that counts from its run's end, that end sets it
+    redis.call('ZADD', ns .. 'schedules', NEVER, name)
+  else
+    redis.call('HSET', key, 'next', next)
+    redis.call('ZADD', ns .. 'schedules', next, name)
+    alarm_anew({[name] = true}, 'schedules', '(' .. now)
+  end
+end
+redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'schedule', name, act, by)
+return lane_keep(lane, number, digest, {'ok', reply})
