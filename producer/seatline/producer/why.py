@@ -3,7 +3,7 @@
 A :class:`Scene` is what the server looked like in one consistent read: gates, types, pools with holders, who is live and
 who is idle. From it each waiting job gets its obstacles (``why``) or, in a listing, one word (``reason``):
 
-``due``, ``expired``, ``paused``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
+``due``, ``expired``, ``paused``, ``window``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read
-from seatline.shared.errors import ServerFull
+from seatline.shared.errors import InvalidInput, ServerFull
 from seatline.shared.job import JobRecord, uses_map, uses_text
 from seatline.shared.store import Store
+from seatline.shared.times import Window, zone_of
 
 __all__ = ["Obstacle", "Reasons", "Scene", "why"]
 
@@ -85,6 +86,18 @@ class Scene:
         record = self.types.get(type_)
         return record is not None and any(offer in self.registered for offer in record.offers)
 
+    def opens(self, type_: str) -> dt.datetime | None:
+        """When the window of the type opens, if it is shut now (T9); None: it is open, or has none that is known here."""
+        record = self.types.get(type_)
+        if record is None or record.window is None:
+            return None
+        now = int(self.now.timestamp() * 1000)
+        try:
+            opens = Window(record.window).opens_at(now)
+        except InvalidInput:
+            return None  # this machine does not know its zone
+        return dt.datetime.fromtimestamp(opens / 1000, dt.UTC) if opens > now else None
+
     def uses(self, job: JobRecord) -> dict[str, int]:
         """What the job would take if it started now (S13)."""
         if job.uses is not None:
@@ -136,6 +149,7 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
         failed = f"attempt {job.attempt} failed ({job.error_type}); " if job.error else ""
         found.append(Obstacle("due", f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
     found += _gates(scene, job)
+    found += _window(scene, job)
     if not scene.served(job.type):
         age = _span((scene.now - (job.created or scene.now)).total_seconds())
         found.append(
@@ -163,6 +177,17 @@ def _gates(scene: Scene, job: JobRecord) -> list[Obstacle]:
             )
         )
     return found
+
+
+def _window(scene: Scene, job: JobRecord) -> list[Obstacle]:
+    """T9: outside the window of its type."""
+    opens = scene.opens(job.type)
+    if opens is None:
+        return []
+    text = scene.types[job.type].window or ""
+    there, left = opens.astimezone(zone_of(Window(text).zone)), _span((opens - scene.now).total_seconds())
+    said = f"jobs of type {job.type} start {text}; it is shut until {there:%a %F %H:%M %Z}, for {left}."
+    return [Obstacle("window", said, f"Wait, or: seatline types window {job.type} none")]
 
 
 def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
@@ -269,6 +294,8 @@ class Reasons:
             return "expired"
         if _gates(self._scene, job):
             return "paused"
+        if self._scene.opens(job.type):
+            return "window"
         if not self._scene.served(job.type):
             return "no-worker"
         uses = self._scene.uses(job)

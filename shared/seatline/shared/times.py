@@ -31,7 +31,7 @@ from cronsim import CronSim, CronSimError
 
 from seatline.shared.errors import InvalidInput
 
-__all__ = ["NEVER", "Cron", "Every", "Interval", "Missed", "Plan", "Timing", "Window", "due_moments", "plan"]
+__all__ = ["NEVER", "Cron", "Every", "Interval", "Missed", "Plan", "Timing", "Window", "due_moments", "plan", "zone_of"]
 
 #: The score of what has no next moment: 2^53 - 1, the greatest number that every part of the system keeps exactly.
 NEVER: Final = 2**53 - 1
