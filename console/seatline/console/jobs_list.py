@@ -34,7 +34,7 @@ def list_jobs(target: Target, *, state: str | None, type_: str | None, limit: in
     """List the jobs that run or wait.
 
     Waiting jobs stand in the order in which they would be reserved, over all types. REASON is the one word that keeps
-    a job: due, paused, no-worker, no-pool, seats, behind; - when nothing does. `seatline jobs why ID` tells all of it.
+    a job: due, paused, window, no-worker, no-pool, seats, behind; - when nothing does. `seatline jobs why ID` tells all of it.
     Ended jobs (with --state) come the newest first. --tenant lists the jobs of one tenant.
     """
     from seatline.console.output import show  # noqa: PLC0415 - `seatline --help` stays fast

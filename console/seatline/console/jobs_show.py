@@ -90,6 +90,8 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
     yield f"  enqueued  {_local(job.created)}"
     if job.due:
         yield f"  due       {_local(job.due)}"
+    if job.schedule and job.planned:
+        yield f"  schedule  {job.schedule}, planned for {_local(job.planned)}"
     if job.started:
         waited = (job.started - (job.due or job.created or job.started)).total_seconds()
         yield f"  started   {_local(job.started)}  after waiting {span(waited)}"

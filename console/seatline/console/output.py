@@ -28,7 +28,8 @@ GAP = "  "
 
 _COLOURS = {
     "running": "cyan", "succeeded": "green", "failed": "red", "interrupted": "red", "lost": "red", "cancelled": "dim",
-    "paused": "yellow", "seats": "yellow", "no-worker": "yellow", "no-pool": "red", "stopping": "yellow",
+    "paused": "yellow", "window": "yellow", "error": "red",
+    "seats": "yellow", "no-worker": "yellow", "no-pool": "red", "stopping": "yellow",
 }  # fmt: skip
 
 

@@ -78,6 +78,8 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "error_type": job.error_type,
         "error": job.error,
         "skip_reason": job.reason,
+        "schedule": job.schedule,
+        "planned": job.planned,
         "params": _value(job, "params"),
     }
     return data if reason is None else {**data, "reason": reason}

@@ -37,11 +37,14 @@ class _Row:
     oldest: dt.datetime | None
     workers: int
     now: dt.datetime
+    opens: dt.datetime | None
 
     @property
     def flag(self) -> str:
         """One word: what keeps the whole type."""
-        return "paused" if self.type.paused else "no-worker" if not self.workers else "-"
+        if self.type.paused:
+            return "paused"
+        return "window" if self.opens else "no-worker" if not self.workers else "-"
 
     def age(self) -> str:
         """Since when its oldest job waits (Q15)."""
@@ -56,7 +59,8 @@ class _Row:
 def list_types(target: Target, output: str) -> None:
     """List all types: what waits, who runs them, whether they are paused.
 
-    FLAG is paused, no-worker (no live worker supports the type) or -. OLDEST is the age of its oldest waiting job.
+    FLAG is paused, window (shut until its window opens), no-worker (no live worker supports the type) or -. OLDEST is the
+    age of its oldest waiting job.
     """
     from seatline.console.output import Column, show  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.producer.why import Scene  # noqa: PLC0415 - as above
@@ -73,6 +77,8 @@ def list_types(target: Target, output: str) -> None:
     with target.queue() as queue:
         scene = Scene.of(queue.store)
         rows = _rows(queue, scene)
+    if any(row.type.window for row in rows):
+        columns.insert(-1, Column("WINDOW", lambda row: row.type.window or "-"))
     show(rows, output, columns, _data)
     if output == "table":
         if not rows:
@@ -105,6 +111,7 @@ def _rows(queue: Queue, scene: Scene) -> list[_Row]:
             min((oldest[line] for name, line in lines if name == record.name and line in oldest), default=None),
             sum(offer in record.offers for offer in offers),
             scene.now,
+            scene.opens(record.name),
         )
         for record in scene.types.values()
     ]
@@ -148,6 +155,8 @@ def _data(row: _Row) -> dict[str, Any]:
         "uses": row.type.uses,
         "if_lost": row.type.if_lost,
         "paused": bool(row.type.paused),
+        "window": row.type.window,
+        "opens": row.opens,
     }
 
 
@@ -185,3 +194,29 @@ def pause(target: Target, names: tuple[str, ...], *, every: bool) -> None:
 def resume(target: Target, names: tuple[str, ...], *, every: bool) -> None:
     """Go on with these types, in order."""
     _gate(target, names, every=every, pause=False)
+
+
+@types.command(epilog="Example: seatline types window report.heavy 'Mon-Fri 20:00-05:00 Europe/Paris'")
+@click.argument("name", metavar="TYPE")
+@click.argument("window", metavar="WINDOW|none")
+@pass_target
+def window(target: Target, name: str, window: str) -> None:
+    """Say when jobs of a type may start; none: at any time.
+
+    WINDOW is [DAYS] HH:MM-HH:MM [; ...] ZONE. Outside it the type's jobs wait; running ones go on.
+    """
+    with target.queue() as queue:
+        before = queue.window(name, None if window == "none" else window)
+        opens = None if window == "none" else _opens(queue, name)
+    if window == "none":
+        click.echo(f"type {name} {'may start at any time again' if before else 'had no window'}")
+    else:
+        click.echo(f"type {name} starts {window}: {opens}")
+
+
+def _opens(queue: Queue, name: str) -> str:
+    from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.producer.why import Scene  # noqa: PLC0415 - as above
+
+    opens = Scene.of(queue.store, [name]).opens(name)
+    return "it is open now" if opens is None else f"shut until {local(opens)}"
