@@ -61,6 +61,10 @@ def ended(queue: Queue) -> None:
     queue.enqueue("quick", {"n": 1}, uses={"vault": 2}, priority=3)
     queue.enqueue("quick", delay=3600)
     queue.enqueue("quick").remove()
+    for name in ("hourly", "paused"):
+        queue.schedules.add(name, "quick", every=3600)
+    queue.schedules.pause("paused")
+    queue.window("broken", "20:00-05:00 UTC")
     with pytest.raises(Exception, match="succeeded"):
         queue.handle(1).cancel()
 
@@ -134,6 +138,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a job that would expire": (lambda r, k, _: r.expire(k(f"job:{1:016}"), 100), "I13 job:"),
     "history of no job": (lambda r, k, _: r.rpush(k(f"job:{99:016}:history"), "x"), "I13 job:"),
     "another kind of value": (lambda r, k, _: (r.delete(k("types")), r.set(k("types"), 1)), "I13 types"),
+    "a schedule nobody fires": (lambda r, k, _: r.zrem(k("schedules"), "hourly"), "T6 schedule hourly: it is not"),
+    "a schedule without record": (lambda r, k, _: r.delete(k("schedule:hourly")), "T6 schedule hourly: it is planned"),
+    "a paused one that would fire": (lambda r, k, _: r.zadd(k("schedules"), {"paused": 9}), "T6 schedule paused"),
+    "a window nobody opens": (lambda r, k, _: r.zrem(k("schedules"), "window:broken"), "T9 type broken"),
     "a newer layout": (lambda r, k, _: r.hset(k("about"), "schema", 99), "I13 about: key layout 99"),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from seatline.shared.calls import reads
@@ -93,7 +94,7 @@ class Scene:
             return None
         now = int(self.now.timestamp() * 1000)
         try:
-            opens = Window(record.window).opens_at(now)
+            opens = _opens_at(record.window, now)
         except InvalidInput:
             return None  # this machine does not know its zone
         return dt.datetime.fromtimestamp(opens / 1000, dt.UTC) if opens > now else None
@@ -104,6 +105,12 @@ class Scene:
             return job.uses
         record = self.types.get(job.type)
         return uses_map(record.uses or "") if record else {}
+
+
+@lru_cache(maxsize=256)
+def _opens_at(window: str, now: int) -> int:
+    """Remember the answer: a listing asks it for each job, at one moment."""
+    return Window(window).opens_at(now)
 
 
 def _offers(store: Store, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int], frozenset[str]]]:

@@ -1,12 +1,13 @@
 -- _idle: registers a worker that found too little, so that bells ring for it, in the step in which it looked. Of all
--- who wait, one holds the alarm: it wakes at the next moment, of a job or of what is planned. Needs _base, _bells.
+-- who wait, one holds the alarm: it wakes at the next moment, of a job or of what is planned. Needs _base, _bells, _promote.
 
 -- How long (ms) until that, or -1 if this worker does not hold the alarm for it. What is planned and overdue has been told
 -- to somebody: it wakes nobody again.
 local function alarm(worker, block, may_take)
   local next = redis.call('ZRANGE', ns .. 'scheduled', 0, 0, 'WITHSCORES')
-  local planned = redis.call('ZRANGEBYSCORE', ns .. 'schedules', '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  local due = math.min(tonumber(next[2] or now + block), tonumber(planned[2] or now + block))
+  local planned = upcoming or redis.call('ZRANGEBYSCORE', ns .. 'schedules', '(' .. now, '+inf', 'WITHSCORES',
+    'LIMIT', 0, 1)[2]
+  local due = math.min(tonumber(next[2] or now + block), tonumber(planned or now + block))
   if due >= now + block then return -1 end
   local holder = redis.call('GET', ns .. 'alarm')
   if holder ~= worker and (holder or not may_take) then return -1 end

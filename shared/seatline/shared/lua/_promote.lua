@@ -1,6 +1,7 @@
 -- _promote: does what the passing of time asks for, at most `most` a call: moves jobs that are due from scheduled to
 -- their line (T5), ends those that were not to start so late, and opens windows (T9); finish_done and seats_done follow. A
 -- damaged record is dropped: it must not stop the others. Needs _base, _bells, _lines, _seats, _finish, _withdraw.
+local upcoming = nil  -- the next moment that is planned, if this call has looked and nothing is due
 
 local function ends_late(id, listeners)
   finish(id, 'expired', listeners)
@@ -32,6 +33,10 @@ local function promote(most)
       line_up(id, job[1], job[2], job[3])
     end
   end
+  local head = redis.call('ZRANGE', ns .. 'schedules', 0, 0, 'WITHSCORES')
+  upcoming = tonumber(head[2] or now + 86400000)
+  if upcoming > now then return {} end
+  upcoming = nil
   local names = redis.call('ZRANGEBYSCORE', ns .. 'schedules', '-inf', now, 'LIMIT', 0, 16)
   for i = #names, 1, -1 do
     local type = string.match(names[i], '^window:(.*)$')
