@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from typing import Any, Final, cast
 
 from seatline.worker import system
 from seatline.worker.children.frames import Frames
-from seatline.worker.children.link import ChildLink
+from seatline.worker.children.link import WHERE, ChildLink
 from seatline.worker.context import Context
 from seatline.worker.execute import execute
 from seatline.worker.handlers import Handler, Handlers
@@ -37,6 +38,7 @@ class Child:
 
     Args:
         frames: the connection to it.
+        words: the file for its last words (``nursery.py``).
         handlers: as they were when the nursery was forked.
         worker: its id.
         most_jobs: leave after so many.
@@ -45,10 +47,11 @@ class Child:
     """
 
     def __init__(
-        self, frames: Frames, handlers: Handlers, worker: str, most_jobs: int, most_memory: int | None
+        self, frames: Frames, words: int, handlers: Handlers, worker: str, most_jobs: int, most_memory: int | None
     ) -> None:
         self._handlers, self._most_jobs, self._most_memory = handlers, most_jobs, most_memory
         self._link = ChildLink(frames, worker)
+        self._words = words
         self._armed: dict[str, Handler] = {}
         self._logins = {pool: _interruptible(login, self._link) for pool, login in handlers.logins.items()}
         self._done = 0
@@ -62,6 +65,8 @@ class Child:
         link = self._link
         signal.signal(signal.SIGTERM, link.on_sigterm)
         os.register_at_fork(after_in_child=link.after_fork)
+        faulthandler.enable(self._words)
+        faulthandler.register(WHERE, self._words, chain=False)
         while (job := link.next_job()) is not None:
             if self._attempt(*job):
                 return
@@ -107,6 +112,9 @@ class Child:
         if signal.getsignal(signal.SIGTERM) != self._link.on_sigterm:
             signal.signal(signal.SIGTERM, self._link.on_sigterm)
         signal.alarm(0)
+        if self._link.told:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._words, 0)  # it may have been asked where it is
         leaves = "" if self._cleared() else "something that its handler has left running cannot be ended"
         leaves = self._output_lost() or leaves
         try:
@@ -117,7 +125,7 @@ class Child:
         if threading.active_count() > 1:
             names = [each.name for each in threading.enumerate()[1:] if not each.daemon]
             if names:
-                self._warn(f"left running: {len(names)} threads ({names[0]}, ...); its process ends")
+                self._warn(f"left running: {'thread' if len(names) == 1 else 'threads'} {', '.join(names)[:200]}")
                 leaves = "threads were left running"
         return leaves or self._spent()
 
@@ -129,7 +137,8 @@ class Child:
         except ChildProcessError:
             return True
         killed, cleared = system.end_offspring(CLEAR_MOST)
-        self._warn(f"left running: {killed} processes; killed")
+        if killed:
+            self._warn(f"left running: {killed} {'process' if killed == 1 else 'processes'}, killed")
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
@@ -140,9 +149,10 @@ class Child:
         sys.stdout, sys.stderr = self._streams
         try:
             for stream in self._streams:
-                stream.flush()
-        except (OSError, ValueError):
-            return "its standard output was closed"
+                if stream:
+                    stream.flush()
+        except (OSError, ValueError) as error:
+            return f"its standard output cannot be written ({error})"
         return "" if _outputs() == self._outputs else "its standard output was closed or replaced"
 
     def _went_home(self) -> str:
