@@ -102,7 +102,7 @@ class Classic:
         self._events.tell("wake", cycle=self.cycles)
         self._leases.start()  # first: a login waits for a server that is away, the watchdog does not
         self._crew.turns.log_in()
-        self._leases.look()  # what was asked of it while it slept
+        self._leases.hear()  # what was asked of it while it slept, before it takes a job
         self._events.tell("server-login")
         self._hooks.run("on_wake")
         self._events.tell("check")

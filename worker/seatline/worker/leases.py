@@ -64,7 +64,7 @@ class Leases:
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
         self._stop = threading.Event()
-        self._hurry = threading.Event()
+        self._hurry, self._renewed = threading.Event(), threading.Event()
         self._heard = ""
         self._thread: threading.Thread | None = None
 
@@ -89,6 +89,12 @@ class Leases:
         """Renew now: somebody has something to tell this worker."""
         self._hurry.set()
 
+    def hear(self) -> None:
+        """Renew now and wait for what is asked of this worker; not for long if the server is away again."""
+        self._renewed.clear()
+        self._hurry.set()
+        self._renewed.wait(self._settings.timeout)
+
     def _run(self) -> None:
         stop, hurry = self._stop, self._hurry
         pause = self._settings.renew
@@ -106,6 +112,7 @@ class Leases:
             except Exception:
                 log.exception("the renewing thread met a bug; it goes on")
                 self._notes.clear()
+            self._renewed.set()
             pause = max(0.01, self._settings.renew - (time.monotonic() - began))
 
     def _renew(self, began: float) -> None:
