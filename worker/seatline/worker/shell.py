@@ -13,7 +13,7 @@ What the command gets: the worker's environment without ``SEATLINE_*``, then ``e
     SEATLINE_SESSION_<POOL>   what the login of a pool yielded: text as it is, plain data as JSON; other clients are
                               of no use to another process
 
-In names, letters become upper case and all but letters and digits ``_``. A variable that the kernel would not take
+In names, letters become upper case, and all but ASCII letters and digits ``_``. A variable that the kernel would not take
 (128 KiB and more) is left out, and the log says so. Nothing is written to the command's standard input.
 """
 
@@ -303,7 +303,7 @@ def _filled(item: list[tuple[str, str | None]], params: Mapping[str, Any]) -> st
 
 
 def _upper(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
 
 
 def _as_text(value: Any) -> str:

@@ -19,7 +19,7 @@ from seatline.shared.calls.workers import Report
 from seatline.shared.errors import HandlerDied, InvalidInput, SeatlineError, Timeout
 from seatline.worker import system
 from seatline.worker.children.attempt import Attempt, Patience
-from seatline.worker.children.frames import Frames
+from seatline.worker.children.frames import Frames, close
 from seatline.worker.children.link import CONNECTION_LOST
 from seatline.worker.children.nursery import ANSWER, ASK, END, FORK, RETIRE, Nursery
 from seatline.worker.context import Context, Hold
@@ -136,7 +136,7 @@ class Children:
             return
         with self._asking:
             control, self._control = self._control, None
-            control.close()
+            close(control)
         end = time.monotonic() + CLOSE_MOST
         try:
             while os.waitpid(self._nursery, os.WNOHANG) == (0, 0):
@@ -280,7 +280,7 @@ class Children:
                 )
                 first, self._control = control is not None, None
                 if control:
-                    control.close()
+                    close(control)
         if first and not self._closing and self._broken:
             self._broken(gone)
         raise gone

@@ -166,7 +166,7 @@ class ChildLink:
     def after_fork(self) -> None:
         """In a process that the handler has forked: this connection is not its own, nor is the soft stop."""
         self.forked = True
-        self._frames.close()
+        self._frames.sock.close()  # this copy only
         self._armed = False
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
