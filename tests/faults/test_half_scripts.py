@@ -32,8 +32,9 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:in_use|job:\d+:result
 #: loud (the server's WRONGTYPE reaches the caller). What decides whether a request is made at all, and under which id, is
 #: not among them: lanes, tokens, the sequence.
 HALF = {
-    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:history", "offers", "pool", "pool:in_use",
-    "pool:sessions", "pool:waiting", "pools", "programs", "ready", "scheduled", "type", "types", "worker", "workers",
+    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:history",
+    "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "scheduled",
+    "type", "types", "worker", "workers",
 }  # fmt: skip
 
 
@@ -98,7 +99,8 @@ def kind(key: str) -> str:
     pool = re.fullmatch(r"pool:[^:]+(:\w+)?", key)
     if pool:
         return f"pool{pool[1] or ''}"
-    return re.sub(r"(?<=job):\d+", "", key).partition(":")[0] + (":history" if key.endswith(":history") else "")
+    part = re.fullmatch(r"job:\d+(:history|:attempts)", key)
+    return key.partition(":")[0] + (part[1] if part else "")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
