@@ -49,6 +49,7 @@ local function run_again(report)
     line_up(id, job[1], job[2], job[3], job[6])
     return 'ready'
   end
+  if job[6] then redis.call('ZADD', ns .. 'expiring', job[6], id) end
   due = string.format('%.0f', due)
   redis.call('HSET', key, 'state', 'scheduled', 'due', due, unpack(ARGV, report.at, report.last))
   come_later({due, id})
