@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Manage": {
         "pools": ("pools:pools", "Show and set the pools of seats."),
         "types": ("types:types", "List, pause and resume job types."),
-        "workers": ("workers:workers", "Show the workers."),
+        "workers": ("workers:workers", "Show, pause and stop the workers."),
     },
     "Server": {
         "cli": ("server:cli", "Open redis-cli on the current server."),

@@ -12,7 +12,7 @@ from seatline.shared.calls.reads import PoolRecord
 from seatline.shared.errors import SeatlineError
 from seatline.shared.job import JobRecord
 
-__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "uses_shown"]
+__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "progress_shown", "uses_shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,18 @@ JOB_COLUMNS: list[Column[Line]] = [
     Column("AGE", lambda line: line.age(), right=True),
     Column("TITLE", lambda line: line.job.title or "", cuts=True),
 ]
+
+
+def progress_shown(progress: str | None, *, overdue: bool = False, full: bool = False) -> str:
+    """Return how far a job is: ``30%`` (or how much is done, of nobody knows what); ``full``: also its words."""
+    amount, _, words = (progress or "").partition(" ")
+    done, _, total = amount.partition("/")
+    try:
+        shown = f"{float(done) / float(total):.0%}"
+        shown += f" ({amount})" if full else ""
+    except (ValueError, ZeroDivisionError):
+        shown = amount
+    return " ".join(filter(None, ("overdue" if overdue else "", shown, words if full else ""))) or "-"
 
 
 def uses_shown(job: JobRecord) -> str:

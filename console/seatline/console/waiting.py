@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ def ending(record: JobRecord) -> str:
 
 
 @contextlib.contextmanager
-def spinner(what: str) -> Generator[None]:
-    """Show that we wait, on a terminal only."""
+def spinner(what: str) -> Generator[Callable[[str], None]]:
+    """Show that we wait, on a terminal only; yields what changes the words."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
 
-    with Console(stderr=True, highlight=False).status(what):
-        yield
+    console = Console(stderr=True, highlight=False)
+    with console.status(what, spinner="dots") as status:
+        yield status.update

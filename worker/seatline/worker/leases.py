@@ -147,6 +147,7 @@ class Leases:
             if renewal.asked != self._heard:
                 self._heard = renewal.asked
                 self._asked(renewal.asked)
+                self._hurry.set()  # and tell at once how it is now
         self._confirmed = began
         if time.monotonic() - began > self._settings.renew:
             self._notes.clear()

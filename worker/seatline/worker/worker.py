@@ -214,6 +214,7 @@ class Worker:
                 self._turns.bell = lambda: ear.name
             self._leases.start()  # before the login, which waits for a server that is away: the watchdog must not
             self._turns.log_in()
+            self._leases.look()  # what it says of itself is whole from the start
         self._crew.start()
 
     def _end(self) -> None:
