@@ -379,6 +379,15 @@ def test_c15_a_login_that_hangs_is_left_too(ward: Make) -> None:
     assert made.run("pid").result == child
 
 
+def test_c10_a_login_that_is_none_is_told(ward: Make) -> None:
+    """C10: as in a thread."""
+    handlers = Handlers()
+    handlers.login("vault")(lambda _: 5)
+    handlers.handler("use", uses={"vault": 1})(lambda _: None)
+    run = ward(handlers).run("use")
+    assert "the login of pool vault returned 5" in run.error[1]
+
+
 def test_c4_a_child_that_dies_takes_its_session_along(ward: Make) -> None:
     """C4: the job ends at once, and with it its seats."""
     run = ward(vault()).run("use", {"do": "exit"})
@@ -405,7 +414,7 @@ def test_c15_a_handler_is_stopped_softly(ward: Make, why: str, outcome: str) -> 
     assert time.monotonic() - said < 5  # it was not killed
     if why == "late":
         assert run.error == ("Timeout", "it ran longer than its timeout of 9 s")
-        assert "time.sleep(seconds)" in run.field["traceback"]
+        assert "in nap" in run.field["traceback"]
     assert made.run("pid").result == child
 
 
@@ -683,6 +692,32 @@ def test_threads_left_running_cost_the_child(ward: Make, daemon: bool) -> None:
     assert run.outcome == "succeeded"
     assert run.log == ([] if daemon else ["left running: thread busy"])
     assert (made.run("pid").result == child) == daemon
+
+
+def test_q14_a_thread_left_over_speaks_for_no_other_job(ward: Make) -> None:
+    """Q14: to it everything is over, and its lines are not those of the job that runs now."""
+    handlers, heard = standard(), list[Any]()
+
+    @handlers.handler("leave", isolation="process")
+    def leave(ctx: Context) -> None:
+        def go_on() -> None:
+            wait_until(lambda: heard)
+            ctx.log("from before")
+            ctx.progress(99)
+            heard.append((ctx.cancelled, ctx.fenced))
+
+        threading.Thread(target=go_on, daemon=True).start()
+
+    @handlers.handler("listen", isolation="process")
+    def listen(_: Context) -> list[Any]:
+        heard.append("begun")
+        return wait_until(lambda: heard[1:])
+
+    made = ward(handlers)
+    made.run("leave")
+    run = made.run("listen")
+    assert run.result == [(True, True)]
+    assert run.notes == []
 
 
 # -- their number and age

@@ -17,11 +17,11 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from seatline.worker import system
 from seatline.worker.children.frames import Frames
-from seatline.worker.children.link import WHERE, ChildLink
+from seatline.worker.children.link import WHERE, ChildLink, EndedLink
 from seatline.worker.context import Context
 from seatline.worker.execute import execute
 from seatline.worker.handlers import Handler, Handlers
@@ -80,6 +80,8 @@ class Child:
         report = execute(handler, self._logins, ctx, dict(zip(flat[::2], flat[1::2], strict=True)))
         if link.forked:
             return "a process that the handler forked has come to the handler's end"
+        ended: Any = ctx
+        ended._link = EndedLink(id_, token, link.worker)  # noqa: SLF001 - its worker's side
         self._done += 1
         leaves = self._tidy()
         link.end(
@@ -123,7 +125,8 @@ class Child:
         except OSError:
             leaves = self._went_home() or leaves
         if threading.active_count() > 1:
-            names = [each.name for each in threading.enumerate()[1:] if not each.daemon]
+            main = threading.main_thread()
+            names = [each.name for each in threading.enumerate() if each is not main and not each.daemon]
             if names:
                 self._warn(f"left running: {'thread' if len(names) == 1 else 'threads'} {', '.join(names)[:200]}")
                 leaves = "threads were left running"
@@ -208,15 +211,22 @@ def _armed(function: Callable[..., Any], link: ChildLink) -> Callable[..., Any]:
 
 
 def _interruptible(login: Login, link: ChildLink) -> Login:
-    return lambda session: _Login(login, session, link)
+    """Return a login that a soft stop may interrupt while it logs in, never while it logs out."""
+
+    def call(session: Session) -> Any:
+        link.arm()
+        try:
+            made = login(session)
+        finally:
+            link.disarm()
+        return _Login(made, link) if isinstance(made, AbstractContextManager) else made
+
+    return call
 
 
 class _Login:
-    """A login that a soft stop may interrupt while it logs in, never while it logs out."""
-
-    def __init__(self, login: Login, session: Session, link: ChildLink) -> None:
-        self._link = link
-        self._manager = cast("AbstractContextManager[Any]", login(session))
+    def __init__(self, manager: AbstractContextManager[Any], link: ChildLink) -> None:
+        self._manager, self._link = manager, link
 
     def __enter__(self) -> Any:
         self._link.arm()

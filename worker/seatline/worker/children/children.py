@@ -198,7 +198,7 @@ class Children:
             return failed(handler, ctx, fields, Timeout(why), told=end.words)
         if hold.cancel:
             return Report(hold.id, hold.token, "cancelled")
-        log.warning("job %d: its process ended under it: %s", int(hold.id), end.how)
+        log.debug("job %s: child ended under it: %s", hold.id, end.how)
         why = f"its process ended under it: {end.how}"
         return failed(handler, ctx, fields, HandlerDied(why), told=end.words, lost=True)
 

@@ -11,6 +11,7 @@ wherever it is, so that ``with`` and ``finally`` do their work (C10). Three rule
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -25,7 +26,7 @@ from seatline.shared.calls.base import Word
 from seatline.worker.children.frames import DONT_WAIT, Frames
 from seatline.worker.context import Cancelled
 
-__all__ = ["CONNECTION_LOST", "WHERE", "ChildLink"]
+__all__ = ["CONNECTION_LOST", "WHERE", "ChildLink", "EndedLink"]
 
 #: Looking whether the worker has said something costs a system call: not more often than this (seconds).
 LOOK_EVERY: Final = 0.001
@@ -169,6 +170,7 @@ class ChildLink:
         self._frames.sock.close()  # this copy only
         self._armed = False
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        faulthandler.disable()  # its last words are not those of the child
 
     def _heed(self) -> None:
         self._signalled = False
@@ -244,3 +246,25 @@ class ChildLink:
             except OSError:
                 # The worker is gone, or the handler has closed what is not its own: nobody is there to be told.
                 os._exit(CONNECTION_LOST)
+
+
+class EndedLink:
+    """What a job's context speaks through when the job has ended: threads that were left over must not be taken for the next.
+
+    To them everything is over, and what they tell is lost.
+    """
+
+    over = fenced = left = True
+    cancel = late = False
+
+    def __init__(self, id_: str, token: str, worker: str) -> None:
+        self.id, self.token, self.worker = id_, token, worker
+
+    def wait(self, _: float) -> None:
+        """Do not wait."""
+
+    def note(self, _fields: Mapping[str, Word], _line: str) -> None:
+        """Nobody is told."""
+
+    def event(self, _name: str, _detail: str) -> None:
+        """Nobody is told."""
