@@ -85,8 +85,8 @@ for _, job in ipairs(refused) do
   note(job[1], 'enqueued no ' .. ARGV[job[2] + 6] .. ': token ' .. ARGV[job[2] + 2] .. ' stands for another job')
 end
 -- Promotion is common work: a busy worker does it now and then, all others at once.
-if listed or bell == '' or number % 4 == 0 then promote(100) end
 if listed or number % 16 == 0 then expire(100) end
+if listed or bell == '' or number % 4 == 0 then promote(100) end
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken, again = {}, {}, false
