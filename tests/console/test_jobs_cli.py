@@ -152,7 +152,7 @@ def test_q25_the_list_is_in_reserve_order_with_priority_and_reason(cli: Cli, que
     done = cli("jobs", "list")
     assert done.code == 0
     rows = [line.split() for line in done.lines]
-    assert rows[0] == ["ID", "TYPE", "PRIORITY", "STATE", "REASON", "AGE", "TITLE"]
+    assert rows[0] == ["ID", "TYPE", "PRIORITY", "STATE", "REASON", "AGE", "PROGRESS", "TITLE"]
     assert [row[:5] for row in rows[1:]] == [
         ["1", "seated", "10", "running", "-"],
         ["4", "add", "1", "ready", "no-pool"],

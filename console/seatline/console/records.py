@@ -27,6 +27,12 @@ class Line:
         """How long ago it was enqueued."""
         return "-" if self.job.created is None else span((self.now - self.job.created).total_seconds())
 
+    def progress(self) -> str:
+        """How far it is while it runs, and which attempt has failed while it waits for the next."""
+        if self.job.state == "running":
+            return progress_shown(self.job.progress, overdue=self.job.overdue)
+        return f"attempt {self.job.attempt} failed" if self.reason == "retry" else "-"
+
 
 JOB_COLUMNS: list[Column[Line]] = [
     Column("ID", lambda line: str(int(line.job.id)), right=True),
@@ -35,6 +41,7 @@ JOB_COLUMNS: list[Column[Line]] = [
     Column("STATE", lambda line: line.job.state),
     Column("REASON", lambda line: line.reason),
     Column("AGE", lambda line: line.age(), right=True),
+    Column("PROGRESS", lambda line: line.progress(), spare=True),
     Column("TITLE", lambda line: line.job.title or "", cuts=True),
 ]
 
@@ -85,8 +92,11 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "cancel_asked": job.cancel_asked,
         "created": job.created,
         "due": job.due,
+        "expires": job.expires,
         "started": job.started,
         "finished": job.finished,
+        "progress": job.progress,
+        "overdue": job.overdue,
         "error_type": job.error_type,
         "error": job.error,
         "skip_reason": job.reason,

@@ -32,12 +32,14 @@ def wait_for(handle: JobHandle, end: float | None) -> JobRecord:
 
 def ending(record: JobRecord) -> str:
     """Say on one line how a job ended."""
-    from seatline.console.output import clean  # noqa: PLC0415 - beside its only use
+    from seatline.console.output import clean, local  # noqa: PLC0415 - beside its only use
 
     said = f"job {int(record.id)} {record.state}"
     if record.error or record.reason:
         first = (record.error or record.reason or "").splitlines() or [""]
         said += f": {record.error_type + ': ' if record.error_type else ''}{first[0]}"
+    elif record.state == "expired" and record.expires:
+        said += f": it was not to start after {local(record.expires)}"
     return clean(said)
 
 

@@ -3,8 +3,8 @@
 A :class:`Scene` is what the server looked like in one consistent read: gates, types, pools with holders, who is live and
 who is idle. From it each waiting job gets its obstacles (``why``) or, in a listing, one word (``reason``):
 
-``due``, ``expired``, ``paused``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it. ``why``
-also says ``asleep``: its workers are classic ones, and away.
+``due``, ``retry`` (due too, but after an attempt that failed), ``expired``, ``paused``, ``no-worker``, ``no-pool``,
+``seats``, ``behind``; ``-`` when nothing keeps it. ``why`` also says ``asleep``: its workers are classic ones, and away.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
     if job.state == "scheduled" and job.due is not None:
         left = (job.due - scene.now).total_seconds()
         failed = f"attempt {job.attempt} failed ({job.error_type}); " if job.error else ""
-        found.append(Obstacle("due", f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
+        said = f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}."
+        found.append(Obstacle("retry" if failed else "due", said, "Wait."))
     found += _gates(scene, job)
     if not scene.served(job.type):
         age = _span((scene.now - (job.created or scene.now)).total_seconds())
@@ -253,7 +254,9 @@ def _away(store: Store, offers: set[str]) -> Obstacle | None:
     """Whether all workers of these offers take nothing now, though they are live: asleep, paused or stopping."""
     live = [worker for worker, _ in store.read(reads.page(store.keys, "workers", 0, 1000))]
     records = store.read(reads.worker_records(store.keys, live, []))
-    states = [record.fields.get("state", "") for record in records if record.live and record.fields.get("offer") in offers]
+    states = [
+        record.fields.get("state", "") for record in records if record.live and record.fields.get("offer") in offers
+    ]
     if not states or any(not state.startswith(("sleeping", "paused", "stopping")) for state in states):
         return None
     if asleep := min((state for state in states if state.startswith("sleeping")), default=""):
@@ -280,7 +283,7 @@ class Reasons:
     def of(self, job: JobRecord) -> str:
         """Return the word: what keeps this job, after those walked before it have taken what they can."""
         if job.state == "scheduled":
-            return "due"
+            return "retry" if job.error else "due"
         if job.state != "ready":
             return "-"
         if job.expires is not None and job.expires < self._scene.now:
