@@ -136,7 +136,7 @@ def test_c12_outcomes_are_those_of_any_executor(ward: Make) -> None:
     """C12, Q21, C16: an exception, a skip, a refused seat, a retry."""
     handlers = Handlers()
 
-    @handlers.handler("raises", isolation="process", retry=Retry(attempts=2, first=5, jitter=0))
+    @handlers.handler("raises", uses={"vault": 1}, retry=Retry(attempts=2, first=5, jitter=0))
     def raises(_: Context, what: str) -> None:
         if what == "skip":
             raise Skip("nothing to do")
@@ -821,6 +821,7 @@ def look(ctx):
     found["environ"] = [name for name in os.environ if name.startswith("SEATLINE")]
     found["secret"] = [path for path in (f"/proc/{os.getpid()}/environ", f"/proc/{os.getppid()}/environ")
                        if b"canary" in open(path, "rb").read() or b"farm" in open(path, "rb").read()]
+    found["oom"] = [int(open(f"/proc/{pid}/oom_score_adj").read()) for pid in ("self", os.getppid())]
     found["kept"] = os.environ["KEPT"], b"KEPT=kept" in open("/proc/self/environ", "rb").read()
     found["sockets"] = sum("socket:" in os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
                            if os.path.exists(f"/proc/self/fd/{fd}"))
@@ -834,6 +835,11 @@ def stay(ctx, path):
     ctx.log("asleep")
     time.sleep(1000)
     return "slept"
+
+@handlers.handler("write", isolation="process")
+def write(ctx):
+    os.write(1, b" ")
+    os.write(2, b" ")
 
 @handlers.handler("full", isolation="process")
 def full(ctx):
@@ -886,6 +892,7 @@ def test_f19_a_child_has_neither_secrets_nor_sockets_of_the_worker(program: Call
     assert look["kept"] == ["kept", True]
     assert look["sockets"] == 1
     assert look["stdin"] == "/dev/null"
+    assert look["oom"][0] > look["oom"][1]  # F11: the kernel's first choice when memory runs out
     assert look["session"] == look["pid"] != child.pid
     assert child.wait() == 0
 
@@ -931,6 +938,16 @@ def test_f20_a_full_disk_under_the_output_fails_no_job(
     code = PROGRAM.replace("os.write(1,", "os.write(3,")
     child = spawn(["sh", "-c", text, sys.executable, code], env={"PYTHONPATH": path, "PYTHONUNBUFFERED": ""})
     assert told(child, 2) == [{"outcome": "succeeded", "result": "done", "error": None}] * 2
+
+
+def test_f15_a_worker_without_standard_streams_has_sound_children(spawn: Callable[..., Child]) -> None:
+    """F15: their numbers are not given to a connection, which a handler that prints would break."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    text = 'exec 3>&1; exec "$0" -c "$1" write,full,write 0<&- 1>&- 2>&-'
+    child = spawn(
+        ["sh", "-c", text, sys.executable, PROGRAM.replace("os.write(1,", "os.write(3,")], env={"PYTHONPATH": path}
+    )
+    assert [words["error"] for words in told(child, 3)] == [None] * 3
 
 
 # -- frames

@@ -89,7 +89,7 @@ class Attempt:
         except ConnectionError:
             # It was closed with the job unread; or with our words about its end, which says nothing.
             self.begun = self.begun or bool(self._said)
-        except (EOFError, OSError, PayloadError) as error:
+        except (EOFError, OSError, PayloadError, TypeError, ValueError) as error:  # its end, or nothing that we say
             log.debug("job %s: child %d: %r", hold.id, self._pid, error)
             self.begun = True
         finally:

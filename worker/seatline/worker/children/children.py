@@ -109,6 +109,7 @@ class Children:
 
         Raises:
             InvalidInput: this system cannot fork.
+            SeatlineError: it can, but not now.
 
         """
         if not hasattr(os, "fork"):
@@ -116,12 +117,18 @@ class Children:
         for stream in (sys.stdout, sys.stderr):
             if stream:
                 stream.flush()  # or the child would print it again
+        _fill_standard()
         ours, theirs = socket.socketpair()
         worker_pid = os.getpid()
-        with warnings.catch_warnings():
-            # Python 3.12 and later warn of threads: those of the program that calls us, if it has any.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        try:
+            with warnings.catch_warnings():
+                # Python 3.12 and later warn of threads: those of the program that calls us, if it has any.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            raise SeatlineError(f"no child process can be made: {error.strerror}. Use isolation='thread'.") from None
         if not pid:
             ours.close()
             Nursery(theirs, worker_pid, self._handlers, self._worker, self._most_jobs, self._most_memory).live()
@@ -284,6 +291,13 @@ class Children:
         if first and not self._closing and self._broken:
             self._broken(gone)
         raise gone
+
+
+def _fill_standard() -> None:
+    """Give numbers 0 to 2 something to be, should they be closed: or what a handler prints would go to one of ours."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:

@@ -106,7 +106,7 @@ class Nursery:
     def _settle_in(self) -> None:
         with contextlib.suppress(PermissionError):  # it leads a group already
             os.setsid()  # Ctrl-C at the terminal is for the worker
-        system.rename("seatline-nursery")
+        system.rename("seat-nursery")
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
@@ -126,8 +126,7 @@ class Nursery:
         os.dup2(nothing, 0)
         if nothing:
             os.close(nothing)
-        gc.collect()
-        gc.freeze()  # or a child's first collection would copy every page
+        gc.freeze()  # or a child's first collection would copy every page, and finish off what is the worker's
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -192,7 +191,8 @@ class Nursery:
             system.die_with_parent(signal.SIGKILL)
             if os.getppid() == self._pid:  # else it had died before
                 system.adopt_orphans()
-                system.rename("seatline-child")
+                system.go_first()
+                system.rename("seat-child")
                 self._control.close()
                 for each in (self._wake, self._woken, *self._children.values()):
                     os.close(each)
