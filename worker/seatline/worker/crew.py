@@ -14,6 +14,7 @@ returns, and is shown as overdue (C4).
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from queue import Empty, SimpleQueue
@@ -74,6 +75,7 @@ class Crew:
         self._nudged = False
         self._timed: set[tuple[str, str]] = set()
         self._away: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
         self._last_call: float | None = None
         kinds = {handlers[type_].isolation for type_ in handlers.types}
         self._plain, self._async = kinds != {"async"}, "async" in kinds
@@ -248,10 +250,11 @@ class Crew:
         finally:
             if timer:
                 timer.cancel()
-                self._timed.discard(lease)
-                if lease in self._away and self._threads:
-                    self._away.discard(lease)
-                    self._threads.remove()
+                with self._lock:
+                    self._timed.discard(lease)
+                    if lease in self._away and self._threads:
+                        self._away.discard(lease)
+                        self._threads.remove()
 
     def _attempt_async(
         self, handler: Handler, hold: Hold, type_: str, taken: Taken, fields: Fields
@@ -283,11 +286,15 @@ class Crew:
 
     def _overdue(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields) -> None:
         """Its thread does not listen: others get its slot, as long as there are not too many such threads."""
-        lease = (hold.id, hold.token)
-        if lease not in self._timed or self._threads is None or len(self._away) >= self._slots:
-            return
-        self._away.add(lease)
-        self._threads.add()
+        lease, threads = (hold.id, hold.token), self._threads
+        with self._lock:
+            if lease not in self._timed or threads is None:
+                return
+            if len(self._away) >= self._slots:
+                self.timers.after(OVERDUE_AFTER, lambda: self._overdue(handler, hold, ctx, fields))
+                return
+            self._away.add(lease)
+            threads.add()
         limit = handler.timeout or 0
         said = f"job {int(hold.id)} {handler.type} ignores its timeout of {limit:g} s; its slot goes to others"
         if needs_of(fields, handler.uses):

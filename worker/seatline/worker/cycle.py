@@ -88,9 +88,12 @@ class Classic:
         crew = self._crew
         while True:
             self._wake()
-            while jobs := crew.take(1):
+            while (jobs := crew.take(1)) or not crew.idle:
                 crew.give(jobs)
-                crew.finish()
+                if jobs:
+                    crew.finish()
+                else:  # a thread that ignores its timeout keeps its seats until it returns (C4): awake, and renewed
+                    crew.wait()
             ended = time.monotonic()
             self._sleep(last=burst)
             if burst or crew.sleep(ended + self._settings.wake_interval - time.monotonic()):

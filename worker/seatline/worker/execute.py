@@ -175,17 +175,21 @@ def _raised(handler: Handler, ctx: Context, fields: Fields, error: BaseException
     if isinstance(error, Skip):
         return Report(ctx.id, ctx.token, "skipped", ["reason", _clean(error.reason)], jobs=ctx.jobs)
     if isinstance(error, NoSeat):
-        refused = tuple(needs_of(fields, handler.uses)) if error.pool is None else (error.pool,)
-        if len(refused) == 1:
+        needs = needs_of(fields, handler.uses)
+        refused = tuple(needs) if error.pool is None else (error.pool,)
+        if len(refused) == 1 and refused[0] in needs:
             return Report(ctx.id, ctx.token, "returned", refused=refused)
-        error = NoSeat(f"{error} (which pool? raise NoSeat(pool=...): this job uses {', '.join(refused) or 'none'})")
+        # Given back, it would be taken again at once: no pool that it uses is closed.
+        used = f"this job uses {', '.join(needs) or 'none'}"
+        wrong = f"NoSeat names pool {error.pool}, but" if error.pool else "which pool? raise NoSeat(pool=...):"
+        error = NoSeat(f"{error} ({wrong} {used})")
     return failed(handler, ctx, fields, error)
 
 
 def _kind(error: BaseException) -> str:
     kind = type(error).__qualname__
-    if isinstance(error, RetryAfter):
-        kind = "Retry.after"
+    if isinstance(error, RetryAfter | NoSeat):
+        kind = "Retry.after" if isinstance(error, RetryAfter) else "NoSeat"
     elif type(error).__module__ not in {"builtins", "__main__"} and not isinstance(error, SeatlineError):
         kind = f"{type(error).__module__}.{kind}"
     return _clean(kind[:200])

@@ -106,7 +106,9 @@ class Retry:
             grown = self.first * self.factor ** (attempt - 1)
         except OverflowError:
             grown = self.most
-        return min(self.most, grown) * (1 + self.jitter * (2 * chance - 1))
+        middle = min(self.most, grown)
+        least, most = middle * (1 - self.jitter), min(self.most, middle * (1 + self.jitter))
+        return min(most, least + (most - least) * chance)
 
 
 def next_delay(rule: Retry | None, attempt: int, error: BaseException, chance: float) -> float | None:

@@ -320,7 +320,8 @@ class Turns:
 
     def _settled(self, report: Report, state: str) -> None:
         lease = (report.id, report.token)
-        self.held.pop(lease, None)
+        if hold := self.held.pop(lease, None):
+            hold.told = None  # a thread that does not end has nothing more to tell
         self.replaced.discard(lease)
         self.summary.count(report.outcome, state)
         if state == "succeeded":
