@@ -526,7 +526,9 @@ class Machine(RuleBasedStateMachine):
             assert not could, f"{fake.name} sleeps and could start {could}"
         soon = self.model.next_due()
         if sleepers and soon and soon.due < self.model.clock + BLOCK:
-            names = [fake.name for fake in sleepers]
+            names = [
+                fake.name for fake in self.fleet.values() if fake.listed
+            ]  # also one that was forgotten wakes by itself
             assert self.alarm in names, f"{soon.id} is due soon, {names} sleep and {self.alarm} holds the alarm"
 
 

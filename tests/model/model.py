@@ -39,6 +39,8 @@ Answer = tuple[str, Any]
 
 @dataclass
 class Job:
+    """``error``: its hash shows one; ``told``: it is among its ``attempts`` already."""
+
     id: str
     type: str
     priority: int
@@ -48,6 +50,7 @@ class Job:
     expires: int = 0
     attempt: int = 0
     error: bool = False
+    told: bool = False
     attempts: list[str] = field(default_factory=list)
     losses: int = 0
     token: str = ""
@@ -334,7 +337,7 @@ class Model:
         if job.state not in ENDED:
             return "state", (job.state,)
         was, job.state = job.state, "ready"
-        if job.error:
+        if job.error and not job.told:
             job.attempts = [*job.attempts, "?"][-20:]
         job.attempt = job.losses = job.expires = 0
         job.cancel = job.error = False
@@ -475,7 +478,7 @@ class Model:
         if job.cancel or 0 < job.expires < due:
             self._finish(job, "cancelled" if job.cancel else "failed")
             return job.state
-        job.attempts = [*job.attempts, f"{self.clock} {report.text}"][-20:]
+        job.attempts, job.told = [*job.attempts, f"{self.clock} {report.text}"][-20:], True
         job.state = "ready"
         if report.ms:
             job.state, job.due = "scheduled", due
@@ -507,7 +510,7 @@ class Model:
     def _hand_over(self, job: Job, worker: str, token: str, deadline: int) -> None:
         job.state, job.worker, job.token, job.deadline = "running", worker, token, deadline
         job.attempt += 1
-        job.error = False
+        job.error = job.told = False
         job.if_lost, job.seats = self.type(job.type).if_lost, self.spec(job)
         for name, n in need_of(job.seats).items():
             self._unclaim(name, job.id)

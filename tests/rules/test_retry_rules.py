@@ -180,6 +180,19 @@ class TestRetry:
         handle.resubmit()
         assert len(handle.attempts()) == 1, "a success has no error"
 
+    def test_q22_no_error_is_kept_twice(self, queue: Queue, worker: FakeWorker) -> None:
+        """Q22: cancelled while it waited for its next attempt: its error was among the attempts already."""
+        handle = queue.enqueue("a")
+        worker.turn()
+        worker.turn(retry(worker, handle, 60_000), want=0)
+        assert handle.cancel() == "cancelled"
+        assert handle.record().error == ERROR[3]
+        handle.resubmit()
+        worker.turn()
+        worker.turn(worker.report(handle.id, "failed", *ERROR), want=0)
+        handle.resubmit()
+        assert [attempt.attempt for attempt in handle.attempts()] == [1, 1]
+
     def test_what_a_removed_job_leaves(self, queue: Queue, worker: FakeWorker, redis: Redis) -> None:
         """R1: its attempts and its log go with it."""
         handle = queue.enqueue("a")
