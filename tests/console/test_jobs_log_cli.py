@@ -93,6 +93,8 @@ def test_c17_the_lines_are_printed_all_or_the_last(cli: Cli, queue: Queue) -> No
     assert told(cli("jobs", "log", "1", "-n", "9")) == ["line 0", "line 1", "line 2"]
     none = cli("jobs", "log", "1", "-n", "0")
     assert (none.code, none.out, none.err) == (0, "", "seatline: job 1 has 3 lines; -n 0 shows none of them.\n")
+    elsewhere = cli("jobs", "log", "1", "-n", "1", "--namespace", queue.settings.namespace, SEATLINE_NAMESPACE="other")
+    assert told(elsewhere) == ["line 2"]
     assert "Log  3 lines: `seatline jobs log 1`" in cli("jobs", "show", "1").out
     assert "logs " not in cli("jobs", "--help").out
 

@@ -60,7 +60,13 @@ Examples:
 )
 @click.argument("job", metavar="ID")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines.  [default: all]")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Only the last N lines; behind this command the namespace is --namespace.  [default: all]",
+)
 @output_option
 @pass_target
 def log_job(target: Target, job: str, *, follow: bool, lines: int | None, output: str) -> None:
