@@ -48,6 +48,7 @@ class Crew:
     Attributes:
         woken: what wakes the main thread: None, or an error that ends the run.
         one_by_one: only the main thread takes turns (classic mode).
+        broken: why it cannot go on, once it cannot.
 
     """
 
@@ -72,6 +73,7 @@ class Crew:
         self._threads: Slots | None = None
         self._loop: Loop | None = None
         self.one_by_one = one_by_one
+        self.broken: SeatlineError | None = None
         self._nudged = False
         self._timed: set[tuple[str, str]] = set()
         self._away: set[tuple[str, str]] = set()
@@ -190,7 +192,10 @@ class Crew:
             self.turns.abandon(also_stopped=True)
 
     def _broken(self, error: SeatlineError) -> None:
-        self.woken.put(error)
+        """No child can be made any more: end as if told to stop, so that nothing it holds counts as lost."""
+        self.broken = error
+        self.turns.stopping = self.turns.stopping or time.monotonic() + self._settings.grace
+        self.woken.put(None)
 
     # -- one job
 

@@ -12,15 +12,19 @@ The life of an attempt, in order:
 How it ends, the first that is true: its lease may be somebody else's, or the worker hands it back (``abandoned``); it was
 past its timeout (``Timeout``); it left because it was cancelled; ``Skip``; ``NoSeat`` (back to its place, uncounted); any
 other exception is a failure with type, message and traceback, which the retry rule may turn into another attempt.
+
+A process that the handler has forked ends where the handler does: neither session nor lease are its own (F19).
 """
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import traceback
 from collections.abc import Generator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from typing import Any, Final, cast
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from typing import Any, Final, NoReturn, cast
 
 from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import LOSSES_MOST, Report
@@ -48,13 +52,13 @@ def execute(handler: Handler, logins: Logins, ctx: Context, fields: Fields) -> R
     try:
         named = _params(handler, fields)
         if not handler.needs and b"uses" not in fields:
-            value = handler.function(ctx, **named)
+            value = _called(handler, ctx, named)
         else:
             with ExitStack() as stack, _sessions(handler, ctx, fields) as sessions:
                 for pool, session in sessions.items():
                     stack.enter_context(opened(session, logins.get(pool), ctx._link.event))  # noqa: SLF001 - its worker's side
                 ctx._link.event("execute", "")  # noqa: SLF001 - as above
-                value = handler.function(ctx, **named)
+                value = _called(handler, ctx, named)
         return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler ends its job, never the worker
         return _raised(handler, ctx, fields, error)
@@ -65,7 +69,7 @@ async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: 
     try:
         named = _params(handler, fields)
         if not handler.needs and b"uses" not in fields:
-            value = await handler.function(ctx, **named)
+            value = await _awaited(handler, ctx, named)
         else:
             async with AsyncExitStack() as stack:
                 with _sessions(handler, ctx, fields) as sessions:
@@ -74,7 +78,7 @@ async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: 
                             opened_async(session, logins.get(pool), ctx._link.event)  # noqa: SLF001 - as above
                         )
                     ctx._link.event("execute", "")  # noqa: SLF001 - as above
-                    value = await handler.function(ctx, **named)
+                    value = await _awaited(handler, ctx, named)
         return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - as above, and a task that was cancelled
         return _raised(handler, ctx, fields, error)
@@ -112,6 +116,47 @@ def failed(
             report.outcome, report.result_ms = "retry", int(pause * 1000)
             report.result = attempt_text(ctx.attempt, ctx._link.worker, kind, message, told).encode()  # noqa: SLF001 - as above
     return report
+
+
+class _Forks:
+    """How many forks lie between this process and the one that imported this module: cheaper to ask than the pid."""
+
+    count = 0
+
+    @classmethod
+    def one_more(cls) -> None:
+        cls.count += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Forks.one_more)
+
+
+def _called(handler: Handler, ctx: Context, named: dict[str, Any]) -> Any:
+    forks = _Forks.count
+    try:
+        return handler.function(ctx, **named)
+    finally:
+        if forks != _Forks.count:
+            _end_fork()
+
+
+async def _awaited(handler: Handler, ctx: Context, named: dict[str, Any]) -> Any:
+    forks = _Forks.count
+    try:
+        return await handler.function(ctx, **named)
+    finally:
+        if forks != _Forks.count:
+            _end_fork()
+
+
+def _end_fork() -> NoReturn:
+    """End a process that the handler has forked, and say what it raised: nobody else would."""
+    error = sys.exception()
+    if error:
+        with suppress(Exception):
+            traceback.print_exception(error)
+    os._exit(1 if error else 0)
 
 
 def _params(handler: Handler, fields: Fields) -> dict[str, Any]:

@@ -163,14 +163,18 @@ class Worker:
             ServerRefused, InvalidInput, HandlerDiffers: it cannot begin (or, later, the server refuses more than a login).
             ServerError: it was told to stop while the server was away; its leases run out by themselves.
             WorkerStuck: the watchdog ended it.
+            SeatlineError: it can make no child processes any more; what it held was handed back.
 
         """
         self._events.begin()
+        _fill_standard_streams()
         self._crew.fork()  # first of all: children must share no thread and no connection with this process
         with self._signals():
             try:
                 self._begin(burst=burst)
                 self._cycle.run(burst=burst)
+                if self._crew.broken:
+                    raise self._crew.broken
             except Exception as error:
                 if self._ended_by is not None and error is not self._ended_by:
                     raise self._ended_by from error
@@ -293,6 +297,15 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _fill_standard_streams() -> None:
+    """Open those that are closed on the null device: else a connection gets the number, and who prints writes into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest free number: this one
 
 
 def memory() -> int:
