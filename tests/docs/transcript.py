@@ -40,22 +40,20 @@ LOOK_SECONDS: Final = 10
 _PART: Final = re.compile(
     r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-#: What a page shows -> what it stands for.
-VARIES: Final = (
-    (
-        re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|\+00:00)"),
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|\+00:00)",
-    ),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
-    (re.compile(r"\b[\w-]+\.\d+\.[0-9a-z]{6}\b"), r"[\w.-]+\.\d+\.[0-9a-z]{6}"),
-    (re.compile(r"(?:redis|unix)://\S+"), r"(?:redis|unix)://\S+"),
-    (re.compile(r"\bpid \d+"), r"pid \d+"),
-    (re.compile(r"\bhost [\w.-]+"), r"host [\w.-]+"),
-    (re.compile(r"\b\d\d:\d\d:\d\d\b"), r"\d\d:\d\d:\d\d"),
-)
+#: What differs from run to run: moments, workers, places, processes, hosts.
+VARIES: Final = [
+    re.compile(each)
+    for each in (
+        r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{3})?Z?",
+        r"\b\d\d:\d\d:\d\d\b",
+        r"\b[\w.-]+\.\d+\.[0-9a-z]{6}\b",
+        r"(?:redis|unix)://\S+",
+        r"\bpid \d+",
+        r"\bhost [\w.-]+",
+    )
+]
 #: Lines that only look.
-_LOOKS: Final = re.compile(r"seatline (jobs (list|show|why|logs)|pools (list|show)|workers (list|show))\b")
+_LOOKS: Final = re.compile(r"seatline (jobs (list|show|why|log)|pools (list|show)|workers (list|show))\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ def _pattern(answer: list[str]) -> re.Pattern[str]:
 def _any(line: str) -> str:
     """Return what matches a line."""
     found = sorted(
-        ((hit.start(), hit.end(), stands) for shown, stands in VARIES for hit in shown.finditer(line)),
+        ((hit.start(), hit.end(), kind.pattern) for kind in VARIES for hit in kind.finditer(line)),
         key=lambda each: (each[0], -each[1]),
     )
     parts, at = list[str](), 0
