@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +26,9 @@ from worker.ward import Run, Ward, alive, daemonize, hang_in_c
 
 from seatline.shared.codec import RESULT_MOST, pack_frame, unpack_frame, unpack_value
 from seatline.shared.errors import InvalidInput, PayloadError
-from seatline.worker.context import Context
+from seatline.worker.children.frames import Frames, packed
+from seatline.worker.children.link import ChildLink
+from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handlers
 from seatline.worker.outcomes import NoSeat, Retry, Skip
 from seatline.worker.sessions import Session
@@ -590,18 +593,24 @@ def test_f12_a_handler_that_forks_and_returns_twice_reports_once(ward: Make) -> 
 
 
 def test_multiprocessing_works_in_a_child(ward: Make) -> None:
-    """F12: a pool inside a handler, ended in the usual way (by SIGTERM), is its own affair."""
+    """F12: processes of a handler's own, ended in the usual way (by SIGTERM), are its own affair."""
     handlers = Handlers()
 
     @handlers.handler("pool", isolation="process")
-    def pool(_: Context) -> int:
+    def pool(_: Context) -> list[int | None]:
         import multiprocessing
 
-        with multiprocessing.get_context("fork").Pool(2) as workers:
-            return sum(workers.map(abs, range(-10, 0)))
+        fork = multiprocessing.get_context("fork")
+        with fork.Pool(2) as workers:
+            total = sum(workers.map(abs, range(-10, 0)))
+        sleeper = fork.Process(target=time.sleep, args=(60,))
+        sleeper.start()
+        sleeper.terminate()
+        sleeper.join(10)
+        return [total, sleeper.exitcode]
 
     run = ward(handlers).run("pool")
-    assert (run.outcome, run.result, run.log) == ("succeeded", 55, [])
+    assert (run.outcome, run.result, run.log) == ("succeeded", [55, -signal.SIGTERM], [])
 
 
 def test_f15_closing_what_is_not_its_own_hurts_only_the_job(ward: Make) -> None:
@@ -797,6 +806,18 @@ def test_close_ends_whatever_runs(ward: Make) -> None:
     assert made.broken == []
 
 
+def test_two_workers_of_one_process_do_not_hold_each_other(ward: Make) -> None:
+    """C13: the second nursery has copies of the first one's connections; that one ends at once all the same."""
+    first = ward()
+    child = first.run("pid").result
+    second = ward()
+    begun = time.monotonic()
+    first.children.close()
+    assert time.monotonic() - begun < 1.5
+    assert not alive(child)
+    assert second.run("pid").outcome == "succeeded"
+
+
 def test_a_lost_nursery_is_said_and_costs_no_job(ward: Make) -> None:
     """C12: its children die with it; what ran is handed back as its type says, what did not run goes back."""
     made = ward()
@@ -849,6 +870,8 @@ def full(ctx):
     return "done"
 
 ward = Ward(handlers).__enter__()
+if sys.argv[1] == "stay" and os.fork() == 0:
+    time.sleep(1000)  # has copies of all that the worker has: the nursery sees no end of its connection
 server = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(server.getsockname())  # as a worker's connection: made after the nursery
 for type_ in sys.argv[1].split(","):
@@ -915,6 +938,7 @@ def test_f17_a_killed_nursery_takes_the_children_along(program: Callable[..., Ch
     wait_until(lambda: not alive(words["child"]), 2)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     assert worker.wait() == 0
+    worker.kill(group=True)
 
 
 def test_c13_ctrl_c_reaches_the_worker_alone(program: Callable[..., Child], tmp_path: Path) -> None:
@@ -950,7 +974,44 @@ def test_f15_a_worker_without_standard_streams_has_sound_children(spawn: Callabl
     assert [words["error"] for words in told(child, 3)] == [None] * 3
 
 
-# -- frames
+# -- frames and stops
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_c15_a_stop_amid_a_frame_is_raised_behind_it(told: bool) -> None:
+    """C15: half a frame would end the connection; a signal without a word of the worker raises nothing (C13)."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        worker = Frames(ours)
+
+        class Interrupted(Frames):
+            """A connection on which a signal arrives amid each frame."""
+
+            def send(self, *frames: list[Any]) -> None:
+                data = b"".join(map(packed, frames))
+                self.sock.sendall(data[:5])
+                if not heard:
+                    heard.append(data)
+                    link.on_sigterm(signal.SIGTERM, None)
+                self.sock.sendall(data[5:])
+
+        heard = list[bytes]()
+        link = ChildLink(Interrupted(theirs), "w1")
+        link.begin("1", "t", events=True)
+        if told:
+            worker.send(["stop", "late"])
+        link.arm()
+        if told:
+            with pytest.raises(Cancelled):
+                link.note({}, "a line")
+        else:
+            link.note({}, "a line")
+        link.event("execute", "")
+        assert worker.receive() == ["note", {}, ["a line"]]
+        if not told:
+            assert worker.receive() == ["note", {}, ["SIGTERM ignored: its worker did not send it"]]
+        assert worker.receive() == ["event", "execute", ""]
+        assert (link.over, link.late, link.cancel) == (told, told, False)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", b"\x81\xa1a\x01", b"\x92\x01"])

@@ -393,6 +393,17 @@ def test_f17_a_command_dies_with_its_child(ward: Callable[..., Ward], tmp_path: 
     assert not alive(int(path.read_text()))
 
 
+def test_f17_a_command_dies_with_the_nursery(ward: Callable[..., Ward], tmp_path: Path) -> None:
+    """F17: the kernel kills the child, and the command with it."""
+    handlers, path = Handlers(), tmp_path / "pid"
+    handlers.shell("run", ["sh", "-c", f"echo $$ > {path}; echo ready; exec sleep 1000"])
+    made = ward(handlers)
+    run = made.begin("run").until("ready")
+    os.kill(made.nursery, signal.SIGKILL)
+    assert run.end().outcome == "abandoned"
+    wait_until(lambda: not alive(int(path.read_text())), 2)
+
+
 def test_c18_the_child_of_a_command_is_used_again(ward: Callable[..., Ward]) -> None:
     """C18: after success, failure, crash and stop."""
     handlers = Handlers()

@@ -64,7 +64,9 @@ class Child:
         """Run jobs until there is a reason to leave."""
         link = self._link
         signal.signal(signal.SIGTERM, link.on_sigterm)
-        os.register_at_fork(after_in_child=link.after_fork)
+        os.register_at_fork(
+            before=link.before_fork, after_in_parent=link.after_fork_here, after_in_child=link.after_fork_there
+        )
         faulthandler.enable(self._words)
         faulthandler.register(WHERE, self._words, chain=False)
         while (job := link.next_job()) is not None:
@@ -79,7 +81,9 @@ class Child:
         ctx = Context(link, type_, attempt, flat)
         report = execute(handler, self._logins, ctx, dict(zip(flat[::2], flat[1::2], strict=True)))
         if link.forked:
-            return "a process that the handler forked has come to the handler's end"
+            return (
+                "a process that the handler forked has come to the handler's end"  # its buffers are copies: not flushed
+            )
         ended: Any = ctx
         ended._link = EndedLink(id_, token, link.worker)  # noqa: SLF001 - its worker's side
         self._done += 1

@@ -125,6 +125,7 @@ class ChildLink:
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
+        self._look(now=True)  # what came together with the job has been read already: poll knows nothing of it
         while not self.told and (left := end - time.monotonic()) > 0:
             # Another thread may read what this one waits for.
             poll.poll(min(left, SLICE if threading.active_count() > 1 else 3600.0) * 1000)
@@ -164,13 +165,22 @@ class ChildLink:
         if self._armed and not self._shielded:
             self._heed()
 
-    def after_fork(self) -> None:
-        """In a process that the handler has forked: this connection is not its own, nor is the soft stop."""
+    def before_fork(self) -> None:
+        """Keep a SIGTERM for the process that the handler is forking until that has its usual meaning there."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after_fork_here(self) -> None:
+        """Hear of it again."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def after_fork_there(self) -> None:
+        """In the process that the handler has forked: this connection is not its own, nor is the soft stop."""
         self.forked = True
         self._frames.sock.close()  # this copy only
         self._armed = False
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         faulthandler.disable()  # its last words are not those of the child
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _heed(self) -> None:
         self._signalled = False
