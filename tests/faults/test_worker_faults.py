@@ -10,8 +10,8 @@ greater length:
     F9, F14      tests/worker/test_executor_table.py: `time out`, `os._exit`, `SIGSEGV`, `BaseException`
     F12          the same, `forks a grandchild`
     F13          test_fencing.TestKilled.test_three_times
-    F16          tests/rules: C13
-    F18          tests/rules: Q13
+    F16          tests/rules/test_worker_rules.py: TestGoing
+    F18          tests/rules/test_worker_rules.py: TestIdentity
     F19          test_exactly_once.TestForksAndThreads, for producers
     F21          tests/worker/test_executor_table.py: `huge result`, `unserialisable result`
 """
@@ -140,6 +140,11 @@ def family(worker: Started) -> list[int]:
 def signal_all(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         os.kill(pid, number)
+
+
+def test_every_row_has_its_test() -> None:
+    found = re.findall(r"def test_f(\d\d)_", Path(__file__).read_text())
+    assert sorted({int(row) for row in found}) == list(range(1, 23))
 
 
 class TestKilled:
@@ -300,7 +305,7 @@ class TestStopped:
     def test_f07_beyond_the_lease_its_handler_still_runs(
         self, start: Callable[..., Started], yard: Yard, queue: Queue, redis: Redis, namespace: str, isolation: str
     ) -> None:
-        """SIGSTOP beyond the lease, then SIGCONT: heartbeat, progress and complete answer stale; no change; handler told."""
+        """SIGSTOP beyond the lease, then SIGCONT: heartbeat, progress and complete answer stale; no change; handler told (Q14)."""
         zombie = start(**FRAIL)
         job = queue.enqueue(f"{isolation}.hold", uses={"vault": 1})
         begun(yard, job)
@@ -327,7 +332,7 @@ class TestStopped:
     def test_f07_beyond_the_lease_its_handler_has_ended(
         self, start: Callable[..., Started], yard: Yard, queue: Queue, redis: Redis, namespace: str, isolation: str
     ) -> None:
-        """SIGSTOP beyond the lease: a success that comes too late is refused. Only the worker stops, not its child."""
+        """SIGSTOP beyond the lease: a success that comes too late is refused (Q14). Only the worker stops, not its child."""
         zombie = start(**FRAIL)
         job = queue.enqueue("thread.deaf" if isolation == "thread" else "process.hold")
         begun(yard, job)
@@ -367,7 +372,7 @@ class TestHandlers:
     """F9 to F15: what handlers do, or have done to them."""
 
     def test_f09_it_hangs(self, start: Callable[..., Started], yard: Yard, queue: Queue) -> None:
-        """handler hangs while heartbeats go on: hard timeout, child killed, failure "timeout", seats free."""
+        """handler hangs while heartbeats go on: hard timeout, child killed, failure "timeout", seats free (C15)."""
         worker = start(slots=2, kill_after=0.2, **FRAIL)
         beside = queue.enqueue("process.hold", {"name": "beside"})
         job = queue.enqueue("process.hang", uses={"vault": 1})
@@ -401,7 +406,7 @@ class TestHandlers:
         wait_until(lambda: grown not in yard.alive, message="the end of the child that has grown")
 
     def test_f11_it_is_killed(self, start: Callable[..., Started], queue: Queue) -> None:
-        """OOM killer: child dies, parent reports the signal; counts as a crash."""
+        """OOM killer: child dies, parent reports the signal; counts as a crash (C12)."""
         worker = start("process.*")
         job = queue.enqueue("process.end", {"how": "SIGKILL"}, uses={"vault": 1})
         assert failure(job) == ("HandlerDied", "its process ended under it: killed by SIGKILL (out of memory?)")
@@ -428,7 +433,7 @@ class TestHandlers:
             assert any("left running" in line for line in job.log())
 
     def test_f13_poison_for_its_child(self, start: Callable[..., Started], queue: Queue) -> None:
-        """poison job kills its process each time: after 3 crashes interrupted, with worker, host, exit code."""
+        """poison job kills its process each time: after 3 crashes interrupted, with worker, host, exit code (C12)."""
         worker = start("process.*")
         for how, said in (("SIGSEGV", "killed by SIGSEGV"), ("os._exit(0)", "exit code 0")):
             job = queue.enqueue("process.poison", {"how": how}, uses={"vault": 1})
@@ -563,7 +568,7 @@ class TestWorkers:
     ) -> None:
         """same worker name twice, pid reuse, cloned VM: identity = name + random instance; leases by token; both listed.
 
-        Two workers of one process: host and pid are the same.
+        Two workers of one process: host and pid are the same (Q13).
         """
         gates, workers, jobs = (Gate(), Gate()), list[ThreadWorker](), list[JobHandle]()
         for gate in gates:
