@@ -45,10 +45,12 @@ def break_down(ctx):
 
 @handlers.handler("hold.on", if_lost="rerun")
 def hold_on(ctx, seconds=60):
+    ctx.log("begun")
     ctx.sleep(seconds)
 
 @handlers.handler("hold.tight")
 def hold_tight(ctx, seconds=60):
+    ctx.log("begun")
     ctx.sleep(seconds)
 
 @handlers.handler("who", isolation="process")
@@ -250,7 +252,7 @@ def test_c13_what_was_interrupted_has_a_message_of_its_own(queue: Queue, start: 
     """C13: one line says how many of each, and what to do about them."""
     handles = [queue.enqueue("hold.on"), queue.enqueue("hold.tight")]
     child = start("farm", "--slots", "2", "--grace", "0s")
-    wait_until(lambda: all(handle.state() == "running" for handle in handles), 20)
+    wait_until(lambda: all(handle.log() for handle in handles), 20)
     child.terminate()
     assert child.wait(20) == 1
     last = child.errors().splitlines()[-1]
