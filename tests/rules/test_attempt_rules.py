@@ -602,6 +602,30 @@ class TestCancel:
         handles[1].cancel()
         assert handles[1].wait(timeout=5).state == "cancelled"
 
+    def test_q23_one_that_has_not_begun_never_does(self, queue: Queue, start_worker: StartWorker) -> None:
+        """Q23: reserved, but another handler blocks the loop: cancelled meanwhile, it ends as such when it would begin."""
+        handlers, gate, ran = Handlers(), Gate(deaf=True), list[str]()
+
+        @handlers.handler("blocks")
+        async def block(ctx: Context) -> None:
+            gate.run(ctx)
+
+        @handlers.handler("a")
+        async def run(ctx: Context) -> None:
+            ran.append(ctx.id)
+
+        worker = start_worker(handlers, slots=2, lease=30, renew=10).worker
+        queue.enqueue("blocks")
+        wait_until(lambda: gate.begun)
+        handle = queue.enqueue("a")
+        wait_until(lambda: handle.state() == "running")
+        assert handle.cancel() == "asked"
+        wait_until(lambda: all(hold.cancel for (job, _), hold in worker._turns.held.items() if job == handle.id))
+        assert handle.state() == "running"
+        gate.opened.set()
+        assert handle.wait(timeout=5).state == "cancelled"
+        assert ran == []
+
     @kinds
     def test_q23_what_the_handler_does_of_it(self, queue: Queue, start_worker: StartWorker, kind: str) -> None:
         """Q23: a success stands, an error of its own is a failure that does not run again, a skip is one."""

@@ -26,7 +26,7 @@ from seatline.shared.errors import SeatlineError, Timeout
 from seatline.worker.children import Children
 from seatline.worker.context import AsyncContext, Context, Hold, needs_of
 from seatline.worker.events import Events
-from seatline.worker.execute import execute, execute_async, failed
+from seatline.worker.execute import execute, execute_async, failed, unbegun
 from seatline.worker.handlers import Handler, Handlers
 from seatline.worker.loop import Loop, Task
 from seatline.worker.notes import Notes
@@ -228,8 +228,8 @@ class Crew:
             logins = self._handlers.logins
 
             def run() -> Report:
-                if hold.left:
-                    return Report(hold.id, hold.token, "returned")
+                if report := unbegun(hold):
+                    return report
                 hold.begun = True
                 return execute(handler, logins, ctx, fields)
 
@@ -238,8 +238,8 @@ class Crew:
 
     def _attempt(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields, flat: Sequence[bytes]) -> Report:
         """Run one in a slot's thread, with whatever its handler wants."""
-        if hold.left:
-            return Report(hold.id, hold.token, "returned")
+        if report := unbegun(hold):
+            return report
         hold.begun = True
         lease = (hold.id, hold.token)
         if self._events.detailed and not needs_of(fields, handler.uses):
@@ -265,21 +265,18 @@ class Crew:
         self, handler: Handler, hold: Hold, type_: str, taken: Taken, fields: Fields
     ) -> Coroutine[Any, Any, Report]:
         ctx = AsyncContext(hold, type_, taken.attempt, taken.flat)
-        attempt = execute_async(handler, self._handlers.logins, ctx, fields)
         if not self._events.detailed and handler.timeout is None:
-            return attempt
+            return execute_async(handler, self._handlers.logins, ctx, fields)
         if self._events.detailed:
             hold.events = functools.partial(self._events.job, ctx)
-        return self._watched(handler, hold, fields, attempt)
+        return self._watched(handler, hold, ctx, fields)
 
-    async def _watched(
-        self, handler: Handler, hold: Hold, fields: Fields, attempt: Coroutine[Any, Any, Report]
-    ) -> Report:
+    async def _watched(self, handler: Handler, hold: Hold, ctx: AsyncContext, fields: Fields) -> Report:
         if not needs_of(fields, handler.uses):
             hold.event("execute", "")
         timer = None if handler.timeout is None else self.timers.after(handler.timeout, lambda: hold.say("late"))
         try:
-            return await attempt
+            return await execute_async(handler, self._handlers.logins, ctx, fields)
         finally:
             if timer:
                 timer.cancel()

@@ -31,12 +31,12 @@ from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
 from seatline.shared.job import RESULT_TTL, attempt_text
-from seatline.worker.context import Cancelled, Context, needs_of
+from seatline.worker.context import Cancelled, Context, Hold, needs_of
 from seatline.worker.handlers import Handler
 from seatline.worker.outcomes import NoSeat, RetryAfter, Skip, next_delay
 from seatline.worker.sessions import Login, opened, opened_async, sessions_of
 
-__all__ = ["execute", "execute_async", "failed"]
+__all__ = ["execute", "execute_async", "failed", "unbegun"]
 
 MESSAGE_MOST: Final = 2_000
 TRACEBACK_MOST: Final = 16_000
@@ -82,6 +82,13 @@ async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: 
         return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - as above, and a task that was cancelled
         return _raised(handler, ctx, fields, error)
+
+
+def unbegun(hold: Hold) -> Report | None:
+    """Say what becomes of a job that is to stop before its handler was called; None: it is to begin."""
+    if hold.left or hold.fenced:
+        return Report(hold.id, hold.token, "returned")
+    return Report(hold.id, hold.token, "cancelled") if hold.cancel else None
 
 
 def failed(

@@ -105,7 +105,7 @@ class Retry:
         try:
             grown = self.first * self.factor ** (attempt - 1)
         except OverflowError:
-            grown = self.most
+            grown = self.most if self.first else 0.0
         middle = min(self.most, grown)
         least, most = middle * (1 - self.jitter), min(self.most, middle * (1 + self.jitter))
         return min(most, least + (most - least) * chance)
