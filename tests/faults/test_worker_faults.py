@@ -656,7 +656,7 @@ class TestWorkers:
             path.write_text(path.read_text() + "-- of another version\n")
         workers = [start("thread.hold"), start("thread.hold", env={"PYTHONPATH": str(tmp_path)})]
         digests = [json.loads(each.child.output().splitlines()[0])["turn"] for each in workers]
-        assert digests[0] == script("turn").sha != digests[1]
+        assert digests[0] != digests[1]
         for round_ in range(2):
             jobs = [queue.enqueue("thread.hold", {"name": f"{round_}"}, uses={"vault": 1}) for _ in range(2)]
             queue.pools.set("vault", 2)
