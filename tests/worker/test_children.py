@@ -832,6 +832,8 @@ def test_a_lost_nursery_is_said_and_costs_no_job(ward: Make) -> None:
 PROGRAM = """\
 import json, os, signal, socket, subprocess, sys, time
 from worker.ward import Ward, daemonize
+from seatline.producer import Queue
+from seatline.shared.errors import NoEmbeddedServer
 from seatline.worker.handlers import Handlers
 
 handlers, listening = Handlers(), None
@@ -839,7 +841,11 @@ handlers, listening = Handlers(), None
 @handlers.handler("look", isolation="process")
 def look(ctx):
     found = {"pid": os.getpid(), "parent": os.getppid(), "session": os.getsid(0), "stdin": os.readlink("/proc/self/fd/0")}
-    found["environ"] = [name for name in os.environ if name.startswith("SEATLINE")]
+    found["environ"] = {name: value for name, value in os.environ.items() if name.startswith("SEATLINE")}
+    try:
+        Queue()
+    except NoEmbeddedServer as error:
+        found["queue"] = str(error)
     found["secret"] = [path for path in (f"/proc/{os.getpid()}/environ", f"/proc/{os.getppid()}/environ")
                        if b"canary" in open(path, "rb").read() or b"farm" in open(path, "rb").read()]
     found["oom"] = [int(open(f"/proc/{pid}/oom_score_adj").read()) for pid in ("self", os.getppid())]
@@ -905,12 +911,16 @@ def told(child: Child, lines: int = 1) -> list[Any]:
 
 
 def test_f19_a_child_has_neither_secrets_nor_sockets_of_the_worker(program: Callable[..., Child]) -> None:
-    """F19, R6: nothing of SEATLINE_* in os.environ or in what the kernel shows of child and nursery; its own socket only."""
+    """F19, R6: nothing of SEATLINE_* in os.environ or in what the kernel shows of child and nursery; its own socket only.
+
+    So a queue without a URL is an error: a server that it started would end with the job, and what it was given with it.
+    """
     url = "redis://:canary@localhost:6379/0"
     child = program("look", SEATLINE_URL=url, SEATLINE_NAMESPACE="farm", KEPT="kept")
     (words,) = told(child)
     look = words["result"]
-    assert look["environ"] == []
+    assert look["environ"] == {"SEATLINE_EMBEDDED": "never"}
+    assert "SEATLINE_EMBEDDED=never" in look["queue"]
     assert look["secret"] == []
     assert look["kept"] == ["kept", True]
     assert look["sockets"] == 1
@@ -972,6 +982,18 @@ def test_f15_a_worker_without_standard_streams_has_sound_children(spawn: Callabl
         ["sh", "-c", text, sys.executable, PROGRAM.replace("os.write(1,", "os.write(3,")], env={"PYTHONPATH": path}
     )
     assert [words["error"] for words in told(child, 3)] == [None] * 3
+
+
+def test_what_was_printed_before_the_fork_is_printed_once(spawn: Callable[..., Child]) -> None:
+    """F15: buffers are copied by a fork; what a handler prints is there when its job has ended."""
+    code = PROGRAM.partition("ward = Ward")[0] + (
+        "handlers.handler('print', isolation='process')(lambda _: print('from a child'))\n"
+        "print('before')\nward = Ward(handlers).__enter__()\nward.run('print')\nward.run('print')\nward.__exit__()\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    child = spawn([sys.executable, "-c", code], env={"PYTHONPATH": path, "PYTHONUNBUFFERED": ""})
+    assert child.wait() == 0, child.errors()
+    assert child.output().splitlines() == ["before", "from a child", "from a child"]
 
 
 # -- frames and stops
