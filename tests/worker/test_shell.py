@@ -124,6 +124,7 @@ def test_c18_params_and_the_job_are_in_the_environment(shell: Shell) -> None:
         "SEATLINE_TYPE": "run",
         "SEATLINE_ATTEMPT": "1",
         "SEATLINE_TENANT": "Lyon",
+        "SEATLINE_EMBEDDED": "never",
     }
     assert json.loads(env["SEATLINE_PARAMS"])["pair"] == [1, "x"]
     assert env["EXTRA"] == "1"

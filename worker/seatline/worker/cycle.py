@@ -34,15 +34,15 @@ __all__ = ["Classic", "Normal"]
 class Normal:
     """Wakes with a bell, runs many jobs at once, stays logged in."""
 
-    def __init__(self, crew: Crew, hooks: Hooks, events: Events) -> None:
-        self._crew, self._hooks, self._events = crew, hooks, events
+    def __init__(self, crew: Crew, hooks: Hooks, events: Events, leases: Leases) -> None:
+        self._crew, self._hooks, self._events, self._leases = crew, hooks, events, leases
         self.cycles = 0
 
     def run(self, *, burst: bool) -> None:
         """Cycle until told to stop; with ``burst``, until nothing is left."""
         crew = self._crew
         self._wake(login=True)
-        awake = True
+        awake, told = True, False
         while True:
             jobs = crew.take()
             if jobs and not awake:
@@ -56,6 +56,9 @@ class Normal:
                 if burst or crew.turns.stopping is not None:
                     break
             crew.wait()
+            if crew.turns.stopping is not None and not told:
+                self._leases.look()  # others see at once that it stops
+                told = True
         crew.turns.leave()
         self._events.tell("server-logout")
 
@@ -64,6 +67,7 @@ class Normal:
         self._events.tell("wake", cycle=self.cycles)
         if login:
             self._crew.turns.log_in()
+            self._leases.look()  # what it says of itself is whole from the start
             self._events.tell("server-login")
         self._hooks.run("on_wake")
         self._events.tell("check")

@@ -75,14 +75,14 @@ class RunSummary:
         """Jobs that ended here."""
         return self.succeeded + self.skipped + self.failed + self.cancelled
 
-    def count(self, outcome: str, state: str) -> None:
-        """Add one settled report."""
+    def count(self, outcome: str, state: str, *, back: bool = False) -> None:
+        """Add one settled report; ``back``: of a job that goes back to its place because its worker stops."""
         if state == "stale":
             self.stale += 1
         elif outcome == "retry" and state in {"scheduled", "ready"}:
             self.retried += 1
         elif state == "ready":
-            self.handed_back += outcome == "abandoned"
+            self.handed_back += back or outcome == "abandoned"
         else:
             setattr(self, state, getattr(self, state) + 1)
 
@@ -123,8 +123,10 @@ class Turns:
     # -- what others say
 
     def tell(self, report: Report) -> None:
-        """Add a report for the next turn, unless the job was handed back already."""
-        if (report.id, report.token) in self.held:
+        """Add a report for the next turn, unless one of this attempt was told already (it was handed back)."""
+        hold = self.held.get((report.id, report.token))
+        if hold and not hold.reported:
+            hold.reported = True
             self._reports.append(self._left(report) if report.outcome == "abandoned" else report)
 
     @property
@@ -151,11 +153,10 @@ class Turns:
         and reports by itself, so that it never runs twice; ``also_stopped``: hand it back nevertheless.
         """
         with self._lock:
-            told = {(report.id, report.token) for report in self._reports}
-            for lease, hold in list(self.held.items()):
+            for hold in list(self.held.values()):
                 if not hold.left:
                     hold.say("left")
-                if lease not in told and (also_stopped or hold.stop is None):
+                if also_stopped or hold.stop is None:
                     self.tell(Report(hold.id, hold.token, "abandoned" if hold.begun else "returned"))
 
     # -- exchanges
@@ -320,28 +321,31 @@ class Turns:
 
     def _settled(self, report: Report, state: str) -> None:
         lease = (report.id, report.token)
-        if hold := self.held.pop(lease, None):
+        hold = self.held.pop(lease, None)
+        if hold:
             hold.told = None  # a thread that does not end has nothing more to tell
         self.replaced.discard(lease)
-        self.summary.count(report.outcome, state)
+        # Also one that a stop has met before its handler was called: it has not ended here.
+        self.summary.count(report.outcome, state, back=self.stopping is not None and not report.refused)
         if state == "succeeded":
             if self._events.detailed:
-                self._tell_end(report, state)
+                self._tell_end(report, state, hold)
         elif state == "stale":
             said = f"job {int(report.id)}: its lease was taken back; the report ({report.outcome}) changed nothing"
-            self._events.tell("stale", said, job=report.id, outcome=report.outcome)
+            self._events.tell("stale", said, **_whose(report, hold), outcome=report.outcome)
         else:
             if report.error:
                 self.last_error = f"job {int(report.id)} {report.error[0]}: {report.error[1].splitlines()[0][:200]}"
-            self._tell_end(report, state)
+            self._tell_end(report, state, hold)
 
-    def _tell_end(self, report: Report, state: str) -> None:
+    def _tell_end(self, report: Report, state: str, hold: Hold | None) -> None:
         why = f": {report.error[0]}: {report.error[1].splitlines()[0]}" if report.error else ""
         event = state if state in {"failed", "interrupted"} else "settled"
         if report.outcome == "retry" and state in {"scheduled", "ready"}:
             event, why = "retry", f" in {report.result_ms / 1000:g} s{why}"
         said = f"job {int(report.id)} {state}{why}"
-        self._events.tell(event, said, job=report.id, state=state, error=report.error and report.error[0])
+        error = {"error": report.error[0]} if report.error else {}
+        self._events.tell(event, said, **_whose(report, hold), state=state, **error)
 
     def _left(self, report: Report) -> Report:
         """Say who left a job; kept only if it becomes interrupted (T4: where)."""
@@ -378,3 +382,10 @@ class Turns:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self._enough():
             waiter.wait(0.1)
+
+
+def _whose(report: Report, hold: Hold | None) -> dict[str, object]:
+    """Return the fields that name an attempt."""
+    if hold is None or not hold.type:
+        return {"job": report.id}
+    return {"job": report.id, "type": hold.type, "attempt": hold.attempt}

@@ -141,7 +141,7 @@ class Worker:
         self._cycle: Normal | Classic = (
             Classic(self._crew, self._hooks, self._events, self.settings, self._leases, self.store)
             if classic
-            else Normal(self._crew, self._hooks, self._events)
+            else Normal(self._crew, self._hooks, self._events, self._leases)
         )
         self._ear: Ear | None = None
         self._ended_by: WorkerStuck | None = None
@@ -207,7 +207,7 @@ class Worker:
 
     def _begin(self, *, burst: bool) -> None:
         types = ", ".join(self.handlers.types)
-        kind = "1 slot, classic," if self.classic else f"{self.slots} slots"
+        kind = f"{self.slots} slot{'s' if self.slots > 1 else ''}{', classic,' if self.classic else ''}"
         said = f"worker {self.id}: {kind} for {types} at {self.store.place}"
         self._events.tell("startup", said, slots=self.slots, types=self.handlers.types, classic=self.classic)
         self._hooks.run("on_startup")
@@ -217,8 +217,6 @@ class Worker:
                 ear = self._ear
                 self._turns.bell = lambda: ear.name
             self._leases.start()  # before the login, which waits for a server that is away: the watchdog must not
-            self._turns.log_in()
-            self._leases.look()  # what it says of itself is whole from the start
         self._crew.start()
 
     def _end(self) -> None:
@@ -230,7 +228,7 @@ class Worker:
         self._hooks.run("on_shutdown")
         self.store.close()
         done, back = self.summary.done, self.summary.handed_back + self.summary.interrupted
-        said = f"worker {self.id} leaves: {done} jobs done, {back} handed back"
+        said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done, {back} handed back"
         self._events.tell("shutdown", said, done=done, handed_back=back)
 
     # -- what others ask and say
