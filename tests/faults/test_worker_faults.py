@@ -305,7 +305,7 @@ class TestStopped:
     def test_f07_beyond_the_lease_its_handler_still_runs(
         self, start: Callable[..., Started], yard: Yard, queue: Queue, redis: Redis, namespace: str, isolation: str
     ) -> None:
-        """SIGSTOP beyond the lease, then SIGCONT: heartbeat, progress and complete answer stale; no change; handler told (Q14)."""
+        """SIGSTOP beyond the lease, SIGCONT: heartbeat, progress, complete answer stale; no change; handler told (Q14)."""
         zombie = start(**FRAIL)
         job = queue.enqueue(f"{isolation}.hold", uses={"vault": 1})
         begun(yard, job)

@@ -1,8 +1,9 @@
 """What the handlers of the executor table do, once for each kind of handler; and the worker process that runs them.
 
-``python table_handlers.py URL ISOLATION FOLDER SLOTS``; the namespace is named like the isolation. A handler speaks to the test through files in the
-folder, named ``<id>.<word>``: ``begun``, ``login``, ``logout``, ``told`` (it was told to stop and goes on), ``pids`` of
-what it has started; it waits for ``<id>.go``. Run by path, so that it imports nothing of the tests.
+``python table_handlers.py URL ISOLATION FOLDER SLOTS``; the namespace is named like the isolation. A handler speaks to
+the test through files in the folder, named ``<id>.<word>``: ``begun``, ``login``, ``logout``, ``told`` (it was told to
+stop and goes on), ``pids`` of what it has started; it waits for ``<id>.go``. Run by path, so that it imports nothing of
+the tests.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ async def native(ctx: Context, do: str) -> Any:
 async def bystander_async(ctx: Context) -> str:
     """Run beside the others until it may go."""
     mark(ctx.id, "begun", f"{os.getpid()}")
-    while not may_go(ctx):
+    while not may_go(ctx):  # noqa: ASYNC110 - the sign comes from another process
         await asyncio.sleep(POLL)
     return "unharmed"
 

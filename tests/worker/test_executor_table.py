@@ -236,7 +236,7 @@ class Stage:
 
     def _ready(self) -> bool:
         assert self.worker.running, self.worker.errors()
-        return "slots for" in self.worker.errors()
+        return "startup: worker" in self.worker.errors()
 
     def start(self, name: str, **params: str) -> JobHandle:
         """Enqueue a job and wait until its handler has begun."""
