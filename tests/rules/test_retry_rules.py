@@ -13,6 +13,7 @@ from harness.waiting import wait_until
 from redis import Redis
 from rules.fake_worker import FakeWorker
 from rules.support import assert_one_place, places
+from soak.replay import replay
 
 from seatline.producer import Attempt, Job, JobHandle, Queue
 from seatline.shared.calls.workers import Report
@@ -202,6 +203,36 @@ class TestRetry:
         handle.remove()
         left: Any = redis.keys(queue.store.keys(f"job:{handle.id}*"))
         assert not left
+
+
+class TestTheEvents:
+    """The stream `events` tells all of it in the order in which it happened."""
+
+    def test_each_life_can_be_followed(self, queue: Queue, worker: FakeWorker, redis: Redis) -> None:
+        """R1: retries, expiry in the very turn that hands back, jobs reserved in the turn that has enqueued them."""
+        late, again, good = queue.enqueue("a", expires=0.1), queue.enqueue("a"), queue.enqueue("a")
+        worker.turn(want=3)
+        until = late.record().expires
+        assert until is not None
+        wait_until(lambda: dt.datetime.now(dt.UTC) > until + dt.timedelta(milliseconds=10))
+        enqueued = [job_words(Job("a", {"n": 1})), job_words(Job("a", delay=60))]
+        reports = [
+            worker.report(late.id, "returned"),
+            retry(worker, again, 0),
+            worker.report(good.id, "succeeded", jobs=enqueued),
+        ]
+        taken = worker.turn(*reports)
+        assert worker.states == ["ready", "ready", "succeeded"]
+        assert taken[0] == again.id
+        assert len(taken) == 2
+        worker.turn(retry(worker, again, 60_000), want=0)
+        events: Any = redis.xrange(queue.store.keys("events"))
+        told = [(entry.decode(), {k.decode(): v.decode() for k, v in fields.items()}) for entry, fields in events]
+        account = replay(told)
+        assert account.anomalies == []
+        assert {account.lives[late.id].state, account.lives[good.id].state} == {"expired", "succeeded"}
+        assert account.lives[again.id].state == "waiting"
+        assert account.counts["expired"] == 1
 
 
 class TestTheText:

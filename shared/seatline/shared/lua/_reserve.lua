@@ -1,6 +1,6 @@
 -- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
 -- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
--- looked at again. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _promote.
+-- looked at again. Needs _base, _bells, _lines, _seats, _finish.
 
 -- Step a line: the next head of the present bite, or of the next one.
 local function step_line(line)
@@ -113,7 +113,7 @@ local function hand_over(id, source, worker, token)
   end
   if expires and expires < now then
     if source.spec ~= 'none' then untake_seats(source.spec) end
-    ends_late(id, redis.call('HGET', key, 'listeners'))
+    finish(id, 'expired', redis.call('HGET', key, 'listeners'))
     return nil
   end
   if earlier then

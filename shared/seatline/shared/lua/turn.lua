@@ -113,5 +113,8 @@ if count > 0 or #taken > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled', table.concat(told, ' '),
     'reserved', table.concat(taken, ' '))
 end
+for i = 2, #(ended.expired or {}), 2 do
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
+end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
 return {'ok', now, due, states, jobs, token}
