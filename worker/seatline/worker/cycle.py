@@ -59,6 +59,7 @@ class Normal:
             if crew.turns.stopping is not None and not told:
                 self._leases.look()  # others see at once that it stops
                 told = True
+        self._leases.stop()  # before the goodbye: a renewal after it would bring this worker's presence back
         crew.turns.leave()
         self._events.tell("server-logout")
 

@@ -78,9 +78,11 @@ class Leases:
         threading.Thread(target=self._watch, name=f"seatline-guard-{self._worker}", daemon=True).start()
 
     def stop(self) -> None:
-        """End the threads; a second call does nothing."""
+        """End the threads; a second call does nothing. Whatever is still held is fenced: nobody renews it any more."""
         self._stop.set()
         self._hurry.set()
+        for hold in list(self.held.values()):
+            hold.say("fenced")
         if self._thread:
             self._thread.join(timeout=self._settings.timeout + 1)
             self._thread = None
