@@ -122,7 +122,10 @@ class TestJson:
         assert own["said\nin two lines, ü"]["level"] == "INFO"
         assert own["it broke"]["traceback"].endswith("ZeroDivisionError: division by zero")
         assert [line for line in lines if line["logger"] == "py.warnings" and "old ways" in line["message"]]
-        assert [line["event"] for line in lines if line["level"] == "WARNING" and "event" in line] == ["failed"]
+        (failed,) = [line for line in lines if line["level"] == "WARNING" and "event" in line]
+        assert (failed["event"], failed["type"], failed["attempt"]) == ("failed", "break.down", 1)
+        (settled,) = [line for line in lines if line.get("event") == "settled"]
+        assert (settled["job"], settled["type"], settled["attempt"]) == (handle.id, "say.it", 1)
 
     @pytest.mark.parametrize(
         ("words", "code", "said"),
