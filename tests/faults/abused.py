@@ -123,6 +123,12 @@ def family(ctx: Context, name: str = "") -> int:
     return hold(ctx, name)
 
 
+def company(ctx: Context, name: str = "") -> int:
+    """Hold, with a process of its group beside it."""
+    subprocess.Popen(["sleep", f"{LONG:g}"]).returncode = 0
+    return hold(ctx, name)
+
+
 def gil(ctx: Context, seconds: int) -> int:
     """Keep Python's lock in one call; returns how often another thread could run meanwhile."""
     ticks: list[float] = []
@@ -324,6 +330,7 @@ handlers.handler("process.fork", isolation="process")(fork)
 handlers.handler("async.fork")(fork_async)
 for name, function_ in {
     "family": family,
+    "company": company,
     "gil": gil,
     "grow": grow,
     "starve": starve,

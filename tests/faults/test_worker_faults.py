@@ -54,9 +54,6 @@ FRAIL: Final[Mapping[str, Any]] = {"lease": 0.6, "renew": 0.2}
 #: Of one that outlives it: it looks often and never seems lost.
 STURDY: Final[Mapping[str, Any]] = {"lease": 6.0, "renew": 0.2}
 
-#: children/child.py puts SIGTERM back, and nothing else: with SIGCHLD ignored the next command "succeeds" whatever it says.
-KEPT_SIGNALS = pytest.mark.xfail(reason="a child keeps the signals that a handler ignored or blocked", strict=True)
-
 
 def sha(name: str) -> bytes:
     return script(name).sha.encode()
@@ -479,7 +476,7 @@ class TestHandlers:
             job = queue.enqueue("process.end", {"how": how})
             assert failure(job) == ("HandlerDied", f"its process ended under it: {said}")
 
-    @pytest.mark.parametrize("how", ["descriptors", "folder", pytest.param("signals", marks=KEPT_SIGNALS), "binary"])
+    @pytest.mark.parametrize("how", ["descriptors", "folder", "signals", "binary"])
     def test_f15_it_spoils_its_process(self, start: Callable[..., Started], yard: Yard, queue: Queue, how: str) -> None:
         """handler closes fds, changes cwd, signals, prints binary: parent unaffected, and so is the next job."""
         worker = start("process.*", "shell.*", kill_after=0.3)
@@ -548,9 +545,9 @@ class TestWorkers:
         assert seats(queue) == (0, 0)
 
     def test_f17_its_nursery_is_killed(self, start: Callable[..., Started], yard: Yard, queue: Queue) -> None:
-        """What makes the children is killed: they die too, and the worker ends, says why and hands back what they ran."""
+        """What makes the children is killed: they and what they started die, the worker says why and hands back what ran."""
         worker = start("process.*", lease=6.0)
-        job = queue.enqueue("process.hold", uses={"vault": 1})
+        job = queue.enqueue("process.company", uses={"vault": 1})
         begun(yard, job)
         (nursery,) = [pid for pid, parent in _parents().items() if parent == worker.pid]
         os.kill(nursery, signal.SIGKILL)

@@ -288,6 +288,8 @@ class Children:
                 first, self._control = control is not None, None
                 if control:
                     close(control)
+        for child in {pid, *self._all} - {0}:
+            system.kill_group(child)  # they have died with the nursery; what their handlers started has not
         if first and not self._closing and self._broken:
             self._broken(gone)
         raise gone
