@@ -487,10 +487,13 @@ class TestNoSeat:
 
         declare(handlers, kind, work, uses={"vault": 1}, retry=Retry(attempts=5, first=0))
         declare(handlers, "thread", trace.run, "free")
+        queue.pause()
+        handle, after = queue.enqueue("a"), queue.enqueue("a")
+        queue.resume()
         worker = start_worker(handlers, sink=log, lease=60, renew=20).worker
-        handle = queue.enqueue("a")
         wait_until(lambda: log.count("refused"))
         wait_until(lambda: handle.state() == "ready")
+        assert [record.id for record in queue.jobs(state="ready")] == [handle.id, after.id], "Q12: at its place"
         record = handle.record()
         assert (record.attempt, record.losses, record.error) == (0, 0, None)
         assert handle.attempts() == []

@@ -412,14 +412,15 @@ class TestHooks:
         assert trace.ids == []
 
     @pytest.mark.parametrize("classic", [False, True], ids=["normal", "classic"])
+    @pytest.mark.parametrize("error", [ValueError, SystemExit])
     def test_c8_a_hook_that_raises_is_told_and_stops_nobody(
-        self, queue: Queue, burst: Burst, classic: bool, caplog: pytest.LogCaptureFixture
+        self, queue: Queue, burst: Burst, classic: bool, error: type[BaseException], caplog: pytest.LogCaptureFixture
     ) -> None:
         """C8: each is told by its name; the hooks declared after it, and the jobs, run all the same."""
         trace, log = Trace("a"), EventLog()
 
         def broken(ctx: HookContext) -> None:
-            raise ValueError(f"{ctx.name} is broken")
+            raise error(f"{ctx.name} is broken")
 
         for name in HOOKS:
             getattr(trace.handlers, name)(broken)
@@ -429,7 +430,7 @@ class TestHooks:
         assert handle.result(timeout=1) == handle.id
         assert set(calls.values()) == {1}
         assert [fields["hook"] for event, fields in log.events if event == "hook-failed"] == list(HOOKS)
-        assert "hook-failed: on_wake: ValueError: on_wake is broken" in caplog.text
+        assert f"hook-failed: on_wake: {error.__name__}: on_wake is broken" in caplog.text
 
     @pytest.mark.parametrize("classic", [False, True], ids=["normal", "classic"])
     def test_c9_what_on_sleep_enqueues_runs_in_the_next_cycle(

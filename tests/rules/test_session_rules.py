@@ -524,6 +524,30 @@ class TestHooks:
         assert after == 0
         assert vault.told == [f"in vault {hook}", f"out vault {hook}"]
 
+    def test_c6_on_wake_can_have_the_seat_of_the_job_that_woke_it(
+        self, queue: Queue, start_worker: StartWorker, handlers: Handlers, vault: Vault
+    ) -> None:
+        """C6, C1, C3: on_wake comes before the check: what the bell brought waits in its place, and holds no seat meanwhile."""
+        queue.pools.set("vault", 1)
+        seen: list[tuple[int, list[str]]] = []
+
+        @handlers.on_wake
+        def wake(ctx: HookContext) -> None:
+            waiting = [record.state for record in queue.jobs()]
+            with ctx.open_session("vault", timeout=2):
+                seen.append((in_use(queue), waiting))
+
+        declare(handlers, "thread", lambda ctx: ctx.attempt)
+        log = EventLog()
+        worker = start_worker(handlers, sink=log, lease=60, renew=20)
+        wait_until(lambda: log.count("sleep") == 1)
+        handle = queue.enqueue("a")
+        assert handle.result(timeout=3) == 1, "its first attempt"
+        assert seen == [(1, []), (1, ["ready"])]
+        assert vault.told == ["in vault on_wake", "out vault on_wake"] * 2 + ["in vault 1", "out vault 1"]
+        assert log.count("hook-failed") == 0
+        assert worker.stop().handed_back == 0
+
     def test_c6_on_sleep_enqueues_with_a_session(
         self, start_worker: StartWorker, handlers: Handlers, vault: Vault
     ) -> None:

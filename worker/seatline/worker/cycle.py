@@ -11,9 +11,12 @@
                 on_sleep, sleep                                     until a bell brings a job: that is the next wake
 
 The normal worker stays logged in while it sleeps, and is woken by its bell at once (C7); its cycle lasts from the first
-job after idleness to the next idleness. The classic worker does what the original did: it has no connection while it
-sleeps, only a presence that says until when (C2), and it settles and reserves in two calls, so that between two jobs its
-seats are really free (C3). on_startup and on_shutdown run once a process (C8), before and after all cycles.
+job after idleness to the next idleness. The job that woke it goes back to its place while hooks of on_wake run: these come
+before the check, and until then the worker holds no job and no seat (C6).
+
+The classic worker does what the original did: it has no connection while it sleeps, only a presence that says until when
+(C2), and it settles and reserves in two calls, so that between two jobs its seats are really free (C3). on_startup and
+on_shutdown run once a process (C8), before and after all cycles.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 
+from seatline.shared.calls.workers import Taken
 from seatline.shared.config import Settings
 from seatline.shared.store import Store
 from seatline.worker.crew import Crew
@@ -46,7 +50,7 @@ class Normal:
         while True:
             jobs = crew.take()
             if jobs and not awake:
-                self._wake()
+                jobs = self._wake_for(jobs)
                 awake = True
             crew.give(jobs)
             if crew.idle:
@@ -62,6 +66,17 @@ class Normal:
         self._leases.stop()  # before the goodbye: a renewal after it would bring this worker's presence back
         crew.turns.leave()
         self._events.tell("server-logout")
+
+    def _wake_for(self, jobs: list[Taken]) -> list[Taken]:
+        """Wake for what the bell has brought; returns the jobs to begin."""
+        crew = self._crew
+        if not self._hooks.declared("on_wake"):
+            self._wake()
+            return jobs
+        crew.turns.give_back(jobs)
+        crew.take(0)
+        self._wake()
+        return crew.take()
 
     def _wake(self, *, login: bool = False) -> None:
         self.cycles += 1

@@ -87,6 +87,10 @@ class Hooks:
         self._worker, self._settings, self._handlers = worker, settings, handlers
         self._events, self._url = events, url
 
+    def declared(self, name: str) -> bool:
+        """Whether there is any of this name."""
+        return bool(self._handlers.hooks[name])
+
     def run(self, name: str) -> None:
         """Run all hooks of this name, in the order in which they were declared."""
         self._events.tell(name)
@@ -94,7 +98,7 @@ class Hooks:
             ctx = HookContext(name, self._worker, self._settings, self._handlers, self._url())
             try:
                 hook(ctx)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._events.tell("hook-failed", f"{name}: {type(error).__name__}: {error}", hook=name)
                 log.debug("%s", name, exc_info=True)
             finally:

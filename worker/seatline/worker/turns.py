@@ -159,6 +159,11 @@ class Turns:
                 if also_stopped or hold.stop is None:
                     self.tell(Report(hold.id, hold.token, "abandoned" if hold.begun else "returned"))
 
+    def give_back(self, jobs: Sequence[Taken]) -> None:
+        """Give back, with the next turn, what was taken and not begun: uncounted, to its place."""
+        for taken in jobs:
+            self.tell(Report(taken.id, taken.token, "returned"))
+
     # -- exchanges
 
     def register(self) -> None:
