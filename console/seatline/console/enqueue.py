@@ -145,6 +145,9 @@ def _follow(handle: JobHandle, timeout: float | None, output: str) -> None:
     elif record.state == "succeeded":
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
     if record.state != "succeeded":
-        more = "" if good else f" `seatline jobs show {int(record.id)}` tells more."
-        click.echo(f"seatline: {ending(record)}{more}", err=True)
+        said = ending(record)
+        if not good:
+            stop = "" if said.endswith((".", "!", "?", ":")) else "."
+            said += f"{stop} `seatline jobs show {int(record.id)}` tells more."
+        click.echo(f"seatline: {said}", err=True)
     click.get_current_context().exit(0 if good else 1)
