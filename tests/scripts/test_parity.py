@@ -271,7 +271,7 @@ def _many_ends() -> list[tuple[str, Call[Any]] | int]:
     text = attempt_text(1, "w1", "Sad", "no\n\nfrom ü", "line 1\n").encode()
 
     def ended(number: int, turn_: int, outcome: str, ms: int = 0, *wanted: Job) -> Report:
-        fields = list(ERROR) if outcome in {"retry", "failed"} else []
+        fields: list[Word] = [*ERROR] if outcome in {"retry", "failed"} else []
         result = text if outcome == "retry" else b""
         return Report(
             f"{number:016}", f"w1:1:{turn_}", outcome, fields, result, ms, jobs=[job_words(j) for j in wanted]
