@@ -277,7 +277,7 @@ def test_the_watchdog_ends_a_worker_whose_calls_do_not_succeed(
             silent.pause()
         child = start("farm", "--lease", "600ms", "--watchdog", "1s", *kind, **environ)
         if not from_the_start:
-            wait_until(lambda: handle.state() == "running", 20)
+            wait_until(handle.log, 20)
             silent.pause()
     assert child.wait(30) == 69
     last = child.errors().splitlines()[-1]
@@ -303,7 +303,7 @@ def test_a_stop_while_the_server_is_away_is_exit_code_69(
     with Queue(away.url, namespace=namespace) as queue:
         handle = queue.enqueue("hold.on", {"seconds": 60})
         child = start("farm", "--grace", "300ms", SEATLINE_URL=away.url)
-        wait_until(lambda: handle.state() == "running", 20)
+        wait_until(handle.log, 20)  # it knows of its job: the state alone may be news of which it has not heard
     away.kill()
     child.terminate()
     assert child.wait(30) == 69
