@@ -128,8 +128,9 @@ class TestTimeout:
             Handlers().handler("a", timeout=limit)
 
 
-def slot_threads() -> int:
-    return sum("-slot-" in thread.name for thread in threading.enumerate())
+def slot_threads(worker: ThreadWorker) -> int:
+    """Count its threads for slots; a worker of another test may have left one that is still busy."""
+    return sum(thread.name.startswith(f"seatline-{worker.worker.id}-slot-") for thread in threading.enumerate())
 
 
 class TestDeafThreads:
@@ -144,7 +145,7 @@ class TestDeafThreads:
         declare(handlers, "thread", trace.run, "free")
         worker = start_worker(handlers, sink=log)
         wait_until(lambda: idle_slots(queue))
-        before = slot_threads()
+        before = slot_threads(worker)
         deaf, other = queue.enqueue("a"), queue.enqueue("free")
         assert deaf.wait(timeout=LIMIT + 1.5).error_type == "Timeout"
         assert "its thread does not end" in (deaf.record().error or "")
@@ -152,7 +153,7 @@ class TestDeafThreads:
         assert log.fields("overdue")["job"] == deaf.id
         wait_until(lambda: presence(queue, worker.worker)["overdue"] == "1")
         gate.opened.set()
-        wait_until(lambda: presence(queue, worker.worker)["overdue"] == "0" and slot_threads() == before)
+        wait_until(lambda: presence(queue, worker.worker)["overdue"] == "0" and slot_threads(worker) == before)
         assert deaf.state() == "failed"
         last = queue.enqueue("free")
         assert last.result(timeout=2) == last.id
@@ -187,7 +188,7 @@ class TestDeafThreads:
         assert queue.pools["vault"].in_use == 0
         wait_until(lambda: log.count("sleep") == 1)
         worker.stop()
-        wait_until(lambda: slot_threads() == 0)
+        wait_until(lambda: slot_threads(worker) == 0)
 
     def test_c15_no_more_of_them_than_slots(self, queue: Queue, start_worker: StartWorker) -> None:
         """C15: a worker does not collect threads without end; when one returns the next is given up on in its place."""
@@ -199,7 +200,7 @@ class TestDeafThreads:
 
         declare(handlers, "thread", work, timeout=LIMIT)
         declare(handlers, "thread", trace.run, "free")
-        start_worker(handlers, sink=log)
+        worker = start_worker(handlers, sink=log)
         handles = [queue.enqueue("a"), queue.enqueue("a"), queue.enqueue("free")]
         wait_until(lambda: second.begun)
         assert handles[0].wait(timeout=1).error_type == "Timeout"
@@ -210,7 +211,7 @@ class TestDeafThreads:
         assert handles[1].wait(timeout=2).error_type == "Timeout"
         assert handles[2].result(timeout=1) == handles[2].id
         second.opened.set()
-        wait_until(lambda: slot_threads() == 1)
+        wait_until(lambda: slot_threads(worker) == 1)
 
 
 attempts = st.integers(1, 1000)

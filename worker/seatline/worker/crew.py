@@ -79,6 +79,8 @@ class Crew:
         self._away: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._last_call: float | None = None
+        self._by_type = {type_.encode(): handlers[type_] for type_ in handlers.types}
+        self._told = notes.add
         kinds = {handlers[type_].isolation for type_ in handlers.types}
         self._plain, self._async = kinds != {"async"}, "async" in kinds
         self._children: Children | None = None
@@ -213,12 +215,12 @@ class Crew:
     def _make(self, taken: Taken) -> Work | Task:
         """Make the work of one job; a record that speaks of no type of ours must not stop the worker."""
         fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-        type_ = fields.get(b"type", b"?").decode("utf-8", "replace")
         hold = self.turns.held.get((taken.id, taken.token)) or Hold(taken.id, taken.token)
-        hold.told = self._notes.add
-        if type_ not in self._handlers:
+        handler = self._by_type.get(fields.get(b"type", b""))
+        if handler is None:
             return self._damaged(hold)
-        handler = self._handlers[type_]
+        type_ = handler.type
+        hold.told, hold.type, hold.attempt = self._told, type_, taken.attempt
         if handler.isolation == "async":
             return Task(hold, self._attempt_async(handler, hold, type_, taken, fields))
         ctx = Context(hold, type_, taken.attempt, taken.flat)
@@ -228,7 +230,7 @@ class Crew:
             logins = self._handlers.logins
 
             def run() -> Report:
-                if report := unbegun(hold):
+                if hold.over and (report := unbegun(hold)):
                     return report
                 hold.begun = True
                 return execute(handler, logins, ctx, fields)
