@@ -635,11 +635,15 @@ class TestCancel:
         """Q23: a success stands, an error of its own is a failure that does not run again, a skip is one."""
         handlers = Handlers()
 
+        begun: list[str] = []
+
         def after(end: Callable[[Context], Any], ctx: Context) -> Any:
+            begun.append(ctx.id)
             wait_until(lambda: ctx.cancelled, 10)
             return end(ctx)
 
         async def aafter(end: Callable[[Context], Any], ctx: Context) -> Any:
+            begun.append(ctx.id)
             try:
                 await asyncio.sleep(10)
             except asyncio.CancelledError:
@@ -655,7 +659,7 @@ class TestCancel:
             declare(handlers, kind, work, name, retry=Retry(first=0))
         start_worker(handlers, slots=3)
         handles = {name: queue.enqueue(name) for name in ends}
-        wait_until(lambda: {handle.state() for handle in handles.values()} == {"running"})
+        wait_until(lambda: len(begun) == len(ends))  # its job is running before a handler begins
         for handle in handles.values():
             handle.cancel()
         assert {name: handle.wait(timeout=5).state for name, handle in handles.items()} == {
