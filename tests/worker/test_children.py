@@ -940,6 +940,28 @@ def test_f17_nothing_outlives_a_killed_worker(program: Callable[..., Child], tmp
     wait_until(lambda: not [pid for pid in pids if alive(pid)], 2)
 
 
+#: Asks for a child and does not hear the answer.
+ASKER = """
+import os, socket
+from seatline.worker.children.nursery import ASK, FORK, Nursery
+from seatline.worker.handlers import Handlers
+ours, theirs = socket.socketpair()
+mine, child = socket.socketpair()
+socket.send_fds(ours, [ASK.pack(FORK, 0)], [child.fileno()])
+ours.close()
+worker = os.getpid()
+if not (nursery := os.fork()):
+    Nursery(theirs, worker, Handlers(), "w", 10, None).live()
+print(os.waitpid(nursery, 0)[1])
+"""
+
+
+def test_f17_a_nursery_whose_worker_died_while_it_asked_says_nothing(spawn: Callable[..., Child]) -> None:
+    """F17: nobody is there to be told: it ends, and writes no traceback into a dead worker's log."""
+    asker = spawn([sys.executable, "-c", ASKER], env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert (asker.wait(), asker.output(), asker.errors()) == (0, "0\n", "")
+
+
 def test_f17_a_killed_nursery_takes_the_children_along(program: Callable[..., Child], tmp_path: Path) -> None:
     """F17: the kernel sees to it, whatever the child does."""
     worker = program("stay", str(tmp_path / "pid"))

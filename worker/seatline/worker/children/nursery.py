@@ -93,7 +93,8 @@ class Nursery:
         status = 70
         try:
             self._settle_in()
-            self._serve()
+            with contextlib.suppress(ConnectionError):  # the worker died while it asked
+                self._serve()
             status = 0
         except BaseException:  # noqa: BLE001 - nothing may get past this
             _tell()
