@@ -148,7 +148,7 @@ class TestDeafThreads:
         before = slot_threads(worker)
         deaf, other = queue.enqueue("a"), queue.enqueue("free")
         assert deaf.wait(timeout=LIMIT + 1.5).error_type == "Timeout"
-        assert "its thread does not end" in (deaf.record().error or "")
+        assert "and does not end" in (deaf.record().error or "")
         assert other.result(timeout=1) == other.id
         assert log.fields("overdue")["job"] == deaf.id
         wait_until(lambda: presence(queue, worker.worker)["overdue"] == "1")
@@ -212,6 +212,41 @@ class TestDeafThreads:
         assert handles[2].result(timeout=1) == handles[2].id
         second.opened.set()
         wait_until(lambda: slot_threads(worker) == 1)
+
+
+class TestDeafTasks:
+    """C15, C4: an ``async def`` that swallows its cancellation."""
+
+    @pytest.mark.parametrize("uses", [{}, {"vault": 1}], ids=["without seats", "with a seat"])
+    def test_c15_its_slot_goes_to_others(self, queue: Queue, start_worker: StartWorker, uses: dict[str, int]) -> None:
+        """C15, C4: as a deaf thread: failed at once, or with its seat held and shown as overdue until it returns."""
+        queue.pools.set("vault", 1)
+        opened, handlers = threading.Event(), Handlers()
+
+        @handlers.handler("a", timeout=LIMIT, uses=uses)
+        async def deaf(ctx: Context) -> None:
+            while not opened.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.02)
+
+        @handlers.handler("free")
+        async def free(ctx: Context) -> str:
+            return ctx.id
+
+        worker = start_worker(handlers)
+        job, other = queue.enqueue("a"), queue.enqueue("free")
+        assert other.result(timeout=LIMIT + 2) == other.id
+        wait_until(lambda: presence(queue, worker.worker)["overdue"] == "1")
+        if uses:
+            wait_until(lambda: job.record().overdue)
+            assert (job.state(), queue.pools["vault"].in_use) == ("running", 1)
+        else:
+            assert job.wait(timeout=1).error_type == "Timeout"
+        opened.set()
+        assert job.wait(timeout=2).error_type == "Timeout"
+        wait_until(lambda: presence(queue, worker.worker)["overdue"] == "0")
+        assert queue.pools["vault"].in_use == 0
+        assert worker.stop().stale == 0
 
 
 attempts = st.integers(1, 1000)

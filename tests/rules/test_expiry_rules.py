@@ -13,10 +13,11 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 from rules.fake_worker import FakeWorker
-from rules.support import places
+from rules.support import Trace, places
 
 from seatline.producer import Job, JobHandle, Queue
 from seatline.shared.errors import InvalidInput, JobExpired
+from seatline.worker import Worker
 
 Fake = Callable[..., FakeWorker]
 NOW = dt.datetime.now(dt.UTC)
@@ -113,6 +114,16 @@ class TestNeverStartedLate:
             wait_past(late)
             assert worker.turn(*worker.held, waits=False) == [good.id], f"turn {turn}"
             assert late.state() == "expired"
+
+    @pytest.mark.parametrize("classic", [False, True], ids=["normal", "classic"])
+    def test_a_burst_ends_only_behind_them(self, queue: Queue, burst: Callable[..., Worker], classic: bool) -> None:
+        """A turn passes over so many and no more: a worker that is to do what is left goes on looking."""
+        ids = queue.enqueue_many(Job("a", expires=0.05) for _ in range(450))
+        good = queue.enqueue("a")
+        wait_past(queue.handle(ids[-1]))
+        trace = Trace("a")
+        burst(trace.handlers, classic=classic)
+        assert trace.ids == [good.id]
 
     def test_a_started_one_is_not_cut_short(self, queue: Queue, fake: Fake) -> None:
         """It started in time: it runs on, is renewed, and succeeds."""

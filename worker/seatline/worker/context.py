@@ -37,31 +37,39 @@ class Link(Protocol):
     @property
     def over(self) -> bool:
         """Whether the handler should stop."""
+        ...
 
     @property
     def fenced(self) -> bool:
         """Whether the lease may be somebody else's."""
+        ...
 
     @property
     def cancel(self) -> bool:
         """Whether somebody asked the job to stop."""
+        ...
 
     @property
     def late(self) -> bool:
         """Whether the attempt is past its timeout."""
+        ...
 
     @property
     def left(self) -> bool:
         """Whether the worker stops and hands the job back."""
+        ...
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond the moment from which the handler should stop."""
+        ...
 
     def note(self, fields: Mapping[str, Word], line: str) -> None:
         """Tell progress (fields) or a line for the job's log ('' = none)."""
+        ...
 
     def event(self, name: str, detail: str) -> None:
         """Tell a transition."""
+        ...
 
 
 class Hold:

@@ -6,9 +6,9 @@ A job that was taken becomes *work* for a slot, or a *task* for the loop. Whoeve
 server, if nobody else is taking one, and goes on with what it brings: no other thread is woken in between. The worker's
 main thread waits for a ring, a signal or the next look.
 
-Time-outs (C15). A child is stopped, a task cancelled. A thread can only be told: if it has not ended a second later its
-slot goes to others, and the job fails at once; but if it uses seats it keeps them, and its session, until it really
-returns, and is shown as overdue (C4).
+Time-outs (C15). A child is stopped, a task cancelled, a thread told. If a thread, or a task that swallows its cancellation,
+has not ended a second later its slot goes to others, and the job fails at once; but if it uses seats it keeps them, and its
+session, until it really returns, and is shown as overdue (C4).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Crew:
         one_by_one: bool,
     ) -> None:
         self._name, self._handlers, self._slots = f"seatline-{worker}", handlers, slots
-        self.turns, self._notes, self._events, self._settings = turns, notes, events, settings
+        self.turns, self._events, self._settings = turns, events, settings
         self.woken: SimpleQueue[BaseException | None] = SimpleQueue()
         self.timers = Timers(f"{self._name}-timers")
         self._threads: Slots | None = None
@@ -257,11 +257,7 @@ class Crew:
         finally:
             if timer:
                 timer.cancel()
-                with self._lock:
-                    self._timed.discard(lease)
-                    if lease in self._away and self._threads:
-                        self._away.discard(lease)
-                        self._threads.remove()
+                self._back(handler, lease)
 
     def _attempt_async(
         self, handler: Handler, hold: Hold, type_: str, taken: Taken, fields: Fields
@@ -276,29 +272,43 @@ class Crew:
     async def _watched(self, handler: Handler, hold: Hold, ctx: AsyncContext, fields: Fields) -> Report:
         if not needs_of(fields, handler.uses):
             hold.event("execute", "")
-        timer = None if handler.timeout is None else self.timers.after(handler.timeout, lambda: hold.say("late"))
+        timer, lease = None, (hold.id, hold.token)
+        if handler.timeout is not None:
+            self._timed.add(lease)
+            timer = self.timers.after(handler.timeout, lambda: self._late(handler, hold, ctx, fields))
         try:
             return await execute_async(handler, self._handlers.logins, ctx, fields)
         finally:
             if timer:
                 timer.cancel()
+                self._back(handler, lease)
+
+    def _back(self, handler: Handler, lease: tuple[str, str]) -> None:
+        """One with a timeout has returned."""
+        with self._lock:
+            self._timed.discard(lease)
+            if lease in self._away:
+                self._away.discard(lease)
+                if self._threads and handler.isolation == "thread":
+                    self._threads.remove()
 
     def _late(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields) -> None:
         hold.say("late")
-        if handler.isolation == "thread":
+        if not handler.in_child:
             self.timers.after(OVERDUE_AFTER, lambda: self._overdue(handler, hold, ctx, fields))
 
     def _overdue(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields) -> None:
-        """Its thread does not listen: others get its slot, as long as there are not too many such threads."""
+        """Its thread, or task, does not listen: others get its slot, as long as there are not too many such."""
         lease, threads = (hold.id, hold.token), self._threads
         with self._lock:
-            if lease not in self._timed or threads is None:
+            if lease not in self._timed:
                 return
             if len(self._away) >= self._slots:
                 self.timers.after(OVERDUE_AFTER, lambda: self._overdue(handler, hold, ctx, fields))
                 return
             self._away.add(lease)
-            threads.add()
+            if threads and handler.isolation == "thread":
+                threads.add()
         limit = handler.timeout or 0
         said = f"job {int(hold.id)} {handler.type} ignores its timeout of {limit:g} s; its slot goes to others"
         if needs_of(fields, handler.uses):
@@ -306,7 +316,7 @@ class Crew:
             self.turns.replaced.add(lease)
             hold.note({"overdue": int(time.time() * 1000)}, "")
         else:
-            error = Timeout(f"it ran longer than its timeout of {limit:g} s, and its thread does not end")
+            error = Timeout(f"it ran longer than its timeout of {limit:g} s, and does not end")
             self.turns.tell(failed(handler, ctx, fields, error, told=""))
         self._events.tell("overdue", said, job=hold.id, type=handler.type, attempt=ctx.attempt)
         self.woken.put(None)

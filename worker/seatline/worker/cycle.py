@@ -57,7 +57,7 @@ class Normal:
                 if awake:
                     self._sleep()
                     awake = False
-                if burst or crew.turns.stopping is not None:
+                if crew.turns.stopping is not None or (burst and not crew.turns.again):
                     break
             crew.wait()
             if crew.turns.stopping is not None and not told:
@@ -108,7 +108,7 @@ class Classic:
         crew = self._crew
         while True:
             self._wake()
-            while (jobs := crew.take(1)) or not crew.idle:
+            while (jobs := crew.take(1)) or not crew.idle or crew.turns.again:
                 crew.give(jobs)
                 if jobs:
                     crew.finish()

@@ -16,6 +16,8 @@ other exception is a failure with type, message and traceback, which the retry r
 A process that the handler has forked ends where the handler does: neither session nor lease are its own (F19).
 """
 
+# pyright: reportPrivateUsage=false
+# The worker's side of a context is not for handlers.
 from __future__ import annotations
 
 import os

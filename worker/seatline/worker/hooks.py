@@ -68,7 +68,7 @@ class HookContext:
         session = Session(pool, seats, hook=self.name)
         with (
             self.queue.pools.session(pool, seats, timeout=timeout, name=name),
-            opened(session, login, lambda *_: None),
+            opened(session, login, _nobody),
         ):
             yield session
 
@@ -103,3 +103,7 @@ class Hooks:
                 log.debug("%s", name, exc_info=True)
             finally:
                 ctx.close()
+
+
+def _nobody(_event: str, _detail: str) -> None:
+    """Hear of a hook's session: the hook itself is told, that is enough."""

@@ -80,8 +80,7 @@ class Loop:
 
     async def _run_one(self, hold: Hold, attempt: Coroutine[Any, Any, Report]) -> None:
         try:
-            report = unbegun(hold)
-            if report:
+            if hold.over and (report := unbegun(hold)):
                 attempt.close()
             else:
                 hold.begun = True

@@ -10,6 +10,8 @@ authoritative for the *seats* is the server: they go with the job's lease, not w
   itself hands out (a cursor, a document) is beyond the guard
 """
 
+# pyright: reportPrivateUsage=false
+# A session's life is led here, not by who holds it.
 from __future__ import annotations
 
 import logging

@@ -95,6 +95,7 @@ class Turns:
             still runs. Shared with the renewing thread.
         look_at: when to look again if nothing rings (monotonic seconds).
         stopping: when patience ends (monotonic seconds), or None while nobody has said stop.
+        again: the last turn did not see all that it might have: look again at once, in a burst too.
         paused: takes no new jobs until it is resumed.
         replaced: held jobs whose slot has been given to others: their handlers ignore their timeout.
         last_error: (id, type of error, first line) of the job that failed last.
@@ -111,7 +112,7 @@ class Turns:
         self.summary = RunSummary()
         self.look_at = 0.0
         self.stopping: float | None = None
-        self.paused = False
+        self.again = self.paused = False
         self.replaced: set[tuple[str, str]] = set()
         self.last_error = ""
         self.bell: Callable[[], str] = lambda: ""
@@ -259,7 +260,7 @@ class Turns:
                 self._reports.extendleft(reversed(reports))
                 self._known = self._listed = False
                 continue
-            self._listed = bool(bell)
+            self._listed, self.again = bool(bell), told.due == 0
             for report, state in zip(reports, told.states, strict=True):
                 self._settled(report, state)
             late = time.monotonic() - asked > self._store.settings.lease / 2
@@ -329,13 +330,16 @@ class Turns:
         hold = self.held.pop(lease, None)
         if hold:
             hold.told = None  # a thread that does not end has nothing more to tell
-        self.replaced.discard(lease)
-        # Also one that a stop has met before its handler was called: it has not ended here.
-        self.summary.count(report.outcome, state, back=self.stopping is not None and not report.refused)
+        if self.replaced:
+            self.replaced.discard(lease)
         if state == "succeeded":
+            self.summary.succeeded += 1
             if self._events.detailed:
                 self._tell_end(report, state, hold)
-        elif state == "stale":
+            return
+        # Also one that a stop has met before its handler was called: it has not ended here.
+        self.summary.count(report.outcome, state, back=self.stopping is not None and not report.refused)
+        if state == "stale":
             said = f"job {int(report.id)}: its lease was taken back; the report ({report.outcome}) changed nothing"
             self._events.tell("stale", said, **_whose(report, hold), outcome=report.outcome)
         else:
