@@ -23,6 +23,8 @@ from harness.processes import Child, Children, free_port
 from harness.server import find_binary
 from harness.waiting import wait_until
 
+from seatline.console.target import DEADLINE
+from seatline.console.values import duration
 from seatline.producer import Queue
 from seatline.shared.config import Settings
 
@@ -57,7 +59,8 @@ def option(name: str) -> str:
 class TestReadAsText:
     def test_the_services_are_a_server_a_worker_and_a_producer(self) -> None:
         assert set(SERVICES) == {"redis", "worker", "producer"}
-        assert SERVICES["worker"]["command"] == ["seatline", "worker", "examples.hello:handlers", "--slots", "4"]
+        command = SERVICES["worker"]["command"]
+        assert command[:5] == ["seatline", "worker", "examples.hello:handlers", "--slots", "4"]
 
     def test_the_server_keeps_what_it_was_given(self) -> None:
         assert option("appendonly") == "yes"
@@ -97,6 +100,15 @@ class TestReadAsText:
 
     def test_running_jobs_may_end_before_docker_kills(self) -> None:
         assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().grace
+
+    def test_a_worker_that_hangs_is_started_anew(self) -> None:
+        """Its watchdog ends it, later than a missing answer is told but long before a person looks; Docker starts it."""
+        command: list[str] = SERVICES["worker"]["command"]
+        assert 2 * Settings().renew < duration(command[command.index("--watchdog") + 1]) <= 300
+        assert SERVICES["worker"]["restart"] == "unless-stopped"
+        check = SERVICES["worker"]["healthcheck"]
+        assert seconds(check["timeout"]) > DEADLINE, "the probe itself tells why"
+        assert "healthcheck" not in SERVICES["producer"]
 
     def test_what_serves_comes_back_and_the_producer_runs_when_asked(self) -> None:
         restart = {name: service["restart"] for name, service in SERVICES.items()}
@@ -159,7 +171,16 @@ class Farm:
 
     def run(self, service: str) -> Child:
         """Start the command of a service, from this folder's programs."""
-        program, *arguments = SERVICES[service]["command"]
+        return self._spawn(service, SERVICES[service]["command"])
+
+    def lives(self, service: str) -> bool:
+        """Run the health check of a service, as its container would."""
+        kind, *command = SERVICES[service]["healthcheck"]["test"]
+        assert kind == "CMD", "the program itself, no shell"
+        return self._spawn(service, command).wait() == 0
+
+    def _spawn(self, service: str, command: list[str]) -> Child:
+        program, *arguments = command
         local = {"seatline": [sys.executable, "-m", "seatline.console.main"], "python": [sys.executable]}[program]
         environ = {**SERVICES[service]["environment"], "SEATLINE_URL": self.url, "PYTHONPATH": str(ROOT)}
         return self._children.spawn([*local, *arguments], environ)
@@ -237,6 +258,16 @@ class TestRunForReal:
             worker.terminate()  # as docker stop does
         codes = [worker.wait(seconds(SERVICES["worker"]["stop_grace_period"])) for worker in workers]
         assert codes == [0, 0], [worker.errors() for worker in workers]
+
+    def test_the_worker_s_health_check_tells_whether_one_lives(self, farm: Farm) -> None:
+        assert not farm.lives("worker")
+        worker = farm.run("worker")
+        wait_until(lambda: working(worker) and farm.lives("worker"), START_SECONDS, "the worker's health")
+        worker.terminate()
+        assert worker.wait(seconds(SERVICES["worker"]["stop_grace_period"])) == 0
+        assert not farm.lives("worker")
+        farm.stop_server()
+        assert not farm.lives("worker")
 
 
 def working(*workers: Child) -> bool:

@@ -520,6 +520,14 @@ class TestLeaks:
             optional("harness.leaks", "no_such_name")
 
 
+def inner_run(spawn: Callable[..., Child], folder: Path, *options: str) -> Child:
+    """Start a test run of its own, of the file ``test_inner.py`` in the folder, with our settings and fixtures."""
+    tests = Path(__file__).parent
+    environ = {"PYTHONPATH": os.pathsep.join([str(folder), str(tests)]), "COLUMNS": "300"}
+    ours = ["-c", tests.parent / "pyproject.toml", "--rootdir", folder, "-p", "conftest", "-p", "no:cacheprovider"]
+    return spawn([sys.executable, "-m", "pytest", *ours, *options, folder / "test_inner.py"], environ)
+
+
 class TestFixtures:
     """The closing look, seen from outside: a test run of its own over a house with two patterns and a checker."""
 
@@ -568,19 +576,7 @@ def test_damaged_outside(redis, namespace): redis.set("seq", 1)
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        tests = Path(__file__).parent
-        args = [
-            "-c",
-            tests.parent / "pyproject.toml",
-            "--rootdir",
-            tmp_path,
-            "-p",
-            "conftest",
-            "-p",
-            "no:cacheprovider",
-        ]
-        environ = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(tests)]), "COLUMNS": "300"}
-        run = spawn([sys.executable, "-m", "pytest", "-rA", *args, tmp_path / "test_inner.py"], environ)
+        run = inner_run(spawn, tmp_path, "-n0", "-rA")
         assert run.wait(60) == 1, run.output() + run.errors()
         summary = run.output().rpartition("short test summary info")[2].splitlines()
         errors = {line.split("::")[1].split()[0] for line in summary if line.startswith("ERROR")}
@@ -596,3 +592,31 @@ def test_damaged_outside(redis, namespace): redis.set("seq", 1)
         assert failures == {"test_only_the_cause"}
         for reason in ("outside of the test's namespaces", "no pattern of", "must expire", "seq is negative"):
             assert reason in run.output()
+
+
+class TestInterrupt:
+    """Ctrl-C ends the processes of a test run, and with them every server and child that they started."""
+
+    TESTS = """
+import sys
+import pytest
+from harness.waiting import wait_until
+@pytest.mark.parametrize("number", range(2))
+def test_waits(number, server, private_server, spawn, tmp_path):
+    child = spawn([sys.executable, "-c", "import signal; signal.pause()"])
+    pids = [server.pid, private_server().pid, child.pid]
+    print("here", *pids, file=sys.__stderr__, flush=True)
+    wait_until(lambda: False, 60)
+"""
+
+    @pytest.mark.parametrize("processes", [0, 2])
+    def test_leaves_nothing(self, spawn: Callable[..., Child], tmp_path: Path, processes: int) -> None:
+        (tmp_path / "test_inner.py").write_text(self.TESTS)
+        run = inner_run(spawn, tmp_path, f"-n{processes}", "-s")
+        wait_until(lambda: run.errors().count("here") == max(1, processes), 30, "the tests that wait")
+        pids = [int(pid) for line in run.errors().splitlines() if "here" in line for pid in line.split()[1:]]
+        run.signal(signal.SIGINT, group=True)  # as a terminal does
+        assert run.wait(30) == pytest.ExitCode.INTERRUPTED, run.output() + run.errors()
+        assert len(pids) == 3 * max(1, processes)
+        for pid in pids:
+            wait_for_end(pid)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -60,3 +67,39 @@ def cli(bare_cli: Cli, server: RealServer, namespace: str) -> Cli:
     return lambda *words, **environ: bare_cli(
         *words, **{"SEATLINE_URL": server.url, "SEATLINE_NAMESPACE": namespace, "TZ": "UTC", **environ}
     )
+
+
+@pytest.fixture
+def screen(server: RealServer, namespace: str) -> Callable[..., Done]:
+    """Run a command line in a process of its own, on a terminal of so many columns; ``out`` is all that it shows."""
+
+    def run(columns: int, *words: str) -> Done:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        child = subprocess.Popen(
+            [sys.executable, "-m", "seatline.console.main", *words],
+            env={
+                **inherited,
+                "TERM": "xterm",
+                "TZ": "UTC",
+                "SEATLINE_URL": server.url,
+                "SEATLINE_NAMESPACE": namespace,
+            },
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        except OSError:  # Linux says so when the other end is closed
+            pass
+        os.close(ours)
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
+        return Done(child.wait(20), text.replace("\r\n", "\n"), "")
+
+    return run

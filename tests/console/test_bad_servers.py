@@ -96,6 +96,8 @@ def replica() -> Iterator[RealServer]:
         with Queue(primary.url) as queue:
             queue.enqueue("a")
             queue.pools.set("vault", 2)
+        with primary.client() as raw:
+            raw.config_set("repl-diskless-sync-delay", 0)  # it would wait 5 s for more replicas
         client = server.client()
         client.replicaof("127.0.0.1", str(primary.port))
         wait_until(lambda: client.exists("{default}:job:" + f"{1:016}"), 20)

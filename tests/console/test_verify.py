@@ -55,11 +55,11 @@ def ended(queue: Queue) -> None:
     for _ in range(2):
         queue.enqueue("quick", token=None)
         queue.enqueue("broken")
-    queue.enqueue("quick").cancel()
+    queue.enqueue("quick", expires=3600).cancel()
     queue.enqueue("quick", token="mine")
     Worker(handlers, queue.settings.url, namespace=queue.settings.namespace).run(burst=True)
-    queue.enqueue("quick", {"n": 1}, uses={"vault": 2}, priority=3)
-    queue.enqueue("quick", delay=3600)
+    queue.enqueue("quick", {"n": 1}, uses={"vault": 2}, priority=3, expires=3600)
+    queue.enqueue("quick", delay=3600, expires=7200)
     queue.enqueue("quick").remove()
     for name in ("hourly", "paused"):
         queue.schedules.add(name, "quick", every=3600)
@@ -136,6 +136,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "an unknown key": (lambda r, k, _: r.set(k("rubbish"), 1), "I13 rubbish"),
     "a key for ever": (lambda r, k, _: r.set(k("lane:a:1"), 1), "I13 lane:a:1: it has no term"),
     "a job that would expire": (lambda r, k, _: r.expire(k(f"job:{1:016}"), 100), "I13 job:"),
+    "an expiry forgotten": (lambda r, k, _: r.zrem(k("expiring"), f"{7:016}"), "I1 job 7: it is not to start after"),
+    "another expiry": (lambda r, k, _: r.hset(k(f"job:{8:016}"), "expires", 1), "I1 job 8: it is not to start after"),
+    "attempts of no job": (lambda r, k, _: r.rpush(k(f"job:{99:016}:attempts"), "x"), "I13 job:"),
     "history of no job": (lambda r, k, _: r.rpush(k(f"job:{99:016}:history"), "x"), "I13 job:"),
     "another kind of value": (lambda r, k, _: (r.delete(k("types")), r.set(k("types"), 1)), "I13 types"),
     "a schedule nobody fires": (lambda r, k, _: r.zrem(k("schedules"), "hourly"), "T6 schedule hourly: it is not"),

@@ -109,7 +109,7 @@ def test_c14_types_narrow_what_is_offered(queue: Queue, start: Start) -> None:
 def test_c13_an_idle_worker_ends_at_once_with_0(queue: Queue, start: Start) -> None:
     """C13: nothing ran, nothing was handed back."""
     child = start("farm")
-    wait_until(lambda: "slots for" in child.errors(), 20)
+    wait_until(lambda: "startup: worker" in child.errors(), 20)
     child.signal(signal.SIGTERM)
     assert child.wait(20) == 0
 

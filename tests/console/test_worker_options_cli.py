@@ -45,10 +45,12 @@ def break_down(ctx):
 
 @handlers.handler("hold.on", if_lost="rerun")
 def hold_on(ctx, seconds=60):
+    ctx.log("begun")
     ctx.sleep(seconds)
 
 @handlers.handler("hold.tight")
 def hold_tight(ctx, seconds=60):
+    ctx.log("begun")
     ctx.sleep(seconds)
 
 @handlers.handler("who", isolation="process")
@@ -120,7 +122,10 @@ class TestJson:
         assert own["said\nin two lines, ü"]["level"] == "INFO"
         assert own["it broke"]["traceback"].endswith("ZeroDivisionError: division by zero")
         assert [line for line in lines if line["logger"] == "py.warnings" and "old ways" in line["message"]]
-        assert [line["event"] for line in lines if line["level"] == "WARNING" and "event" in line] == ["failed"]
+        (failed,) = [line for line in lines if line["level"] == "WARNING" and "event" in line]
+        assert (failed["event"], failed["type"], failed["attempt"]) == ("failed", "break.down", 1)
+        (settled,) = [line for line in lines if line.get("event") == "settled"]
+        assert (settled["job"], settled["type"], settled["attempt"]) == (handle.id, "say.it", 1)
 
     @pytest.mark.parametrize(
         ("words", "code", "said"),
@@ -250,7 +255,7 @@ def test_c13_what_was_interrupted_has_a_message_of_its_own(queue: Queue, start: 
     """C13: one line says how many of each, and what to do about them."""
     handles = [queue.enqueue("hold.on"), queue.enqueue("hold.tight")]
     child = start("farm", "--slots", "2", "--grace", "0s")
-    wait_until(lambda: all(handle.state() == "running" for handle in handles), 20)
+    wait_until(lambda: all(handle.log() for handle in handles), 20)
     child.terminate()
     assert child.wait(20) == 1
     last = child.errors().splitlines()[-1]
@@ -272,7 +277,7 @@ def test_the_watchdog_ends_a_worker_whose_calls_do_not_succeed(
             silent.pause()
         child = start("farm", "--lease", "600ms", "--watchdog", "1s", *kind, **environ)
         if not from_the_start:
-            wait_until(lambda: handle.state() == "running", 20)
+            wait_until(handle.log, 20)
             silent.pause()
     assert child.wait(30) == 69
     last = child.errors().splitlines()[-1]
@@ -298,7 +303,7 @@ def test_a_stop_while_the_server_is_away_is_exit_code_69(
     with Queue(away.url, namespace=namespace) as queue:
         handle = queue.enqueue("hold.on", {"seconds": 60})
         child = start("farm", "--grace", "300ms", SEATLINE_URL=away.url)
-        wait_until(lambda: handle.state() == "running", 20)
+        wait_until(handle.log, 20)  # it knows of its job: the state alone may be news of which it has not heard
     away.kill()
     child.terminate()
     assert child.wait(30) == 69

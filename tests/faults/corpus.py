@@ -19,7 +19,7 @@ from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
 from seatline.shared.config import Settings
-from seatline.shared.job import Job, job_words
+from seatline.shared.job import Job, attempt_text, job_words
 from seatline.shared.store import Store
 from seatline.shared.times import Plan
 
@@ -271,6 +271,71 @@ def _turn_promotes(scene: Scene) -> Call[Any]:
     due = scene.clock() + 2
     wait_until(lambda: scene.clock() >= due)
     return turned("w1", 1, [], bell="bell1", listed=True)
+
+
+def _turn_retry(scene: Scene) -> Call[Any]:
+    """Failed attempts: one runs again later, one at once and so in this very turn, one too late; another was to stop."""
+    scene.pool(4)
+    scene.offer()
+    scene.submit(Job("seated"), Job("free"), Job("free", expires=10), Job("seated"))
+    taken = scene.reserve(4)
+    scene.do(jobs.cancel(taken[3].id, "me"))
+    words, delays = ["error_type", "Sad", "error", "no"], (20_000, 0, 20_000, 20_000)
+    reports = [
+        Report(each.id, each.token, "retry", [*words], attempt_text(1, "w1", "Sad", "no", "").encode(), delay)
+        for each, delay in zip(taken, delays, strict=True)
+    ]
+    return turned("w1", 4, reports, bell="bell1")
+
+
+def _turn_enqueues(scene: Scene) -> Call[Any]:
+    """Jobs come with two good ends, not with a bad one; a token says no to one of them. Somebody idle is rung."""
+    scene.offer()
+    scene.offer("w2")
+    scene.submit(Job("free", {"n": 1}), Job("free"), Job("free"))
+    scene.submit(Job("free", {"n": 1}, token="mine", delay=60))
+    taken = scene.reserve(3)
+    scene.reserve(2, worker="w2", bell="bell2")
+    wanted = [
+        [Job("free", {"n": 1}, token="mine"), Job("free", {"n": 2}, token="mine"), Job("free", {"n": 3}, delay=2)],
+        [Job("seated", {"n": 4}, expires=60), Job("free", {"n": 5}, token="new")],
+        [Job("free", {"n": 6})],
+    ]
+    reports = [
+        Report(each.id, each.token, outcome, jobs=[job_words(job) for job in new])
+        for each, outcome, new in zip(taken, ("succeeded", "skipped", "failed"), wanted, strict=True)
+    ]
+    return turned("w1", 1, reports)
+
+
+def _expired(scene: Scene) -> None:
+    """One that has a worker, one that has none, one that is scheduled, and one that may still start."""
+    scene.pool()
+    scene.offer()
+    late = [
+        Job("seated", priority=1, expires=0.001),
+        Job("other", expires=0.001),
+        Job("free", delay=0.001, expires=0.002),
+    ]
+    ids = scene.submit(*late, Job("seated", expires=60))
+    scene.do(jobs.wait(ids[0], None, "waiter"))
+    due = scene.clock() + 5
+    wait_until(lambda: scene.clock() >= due)
+
+
+def _turn_expired(scene: Scene) -> Call[Any]:
+    _expired(scene)
+    return turned("w1", 2, [])
+
+
+def _turn_expires(scene: Scene) -> Call[Any]:
+    _expired(scene)
+    return turned("w1", 2, [], bell="bell1", listed=True)
+
+
+def _renew_expires(scene: Scene) -> Call[Any]:
+    _expired(scene)
+    return renewed("w1", [])
 
 
 def _renew(scene: Scene) -> Call[Any]:
@@ -609,7 +674,12 @@ CASES = [
     Case("turn-no_offer", _turn_no_offer),
     Case("turn-offer_lost", _turn_offer_lost),
     Case("turn-promotes", _turn_promotes),
+    Case("turn-retry", _turn_retry),
+    Case("turn-enqueues", _turn_enqueues),
+    Case("turn-expired", _turn_expired),
+    Case("turn-expires", _turn_expires),
     Case("renew", _renew),
+    Case("renew-expires", _renew_expires),
     Case("reap", _reap, repeats=["alive"] * 4),
     Case("offer", _offer),
     Case("leave", _leave),

@@ -52,7 +52,7 @@ class Started:
     def ready(self) -> bool:
         """Whether it has registered."""
         assert self.child.running, self.child.errors()
-        return self.said("slots for") > 0
+        return self.said("startup: worker") > 0
 
 
 class Farm:

@@ -114,12 +114,15 @@ class TestOneFault:
         """The request hangs in the network, the client gives it up and sends again; then the first copy arrives (F27)."""
         case = BY_NAME[name]
         expected, there = twin(case)
-        scene = scene_at(namespace, server.url, proxy.url, timeout=0.05)
+        scene = scene_at(namespace, server.url, proxy.url, timeout=0.2)
         call = case.prepare(scene)
         before = _runs(redis)
-        proxy.delay(0.1, sha(case.script))
+        repeated = threading.Event()
+        proxy.delay(0, sha(case.script), hook=lambda: repeated.wait(10))
+        proxy.delay(0, sha(case.script), hook=repeated.set, reply=True)
         assert outcome(scene, call) == expected
         wait_until(lambda: _runs(redis) - before == proxy.commands[b"EVALSHA"], message="the late copy")
+        assert proxy.faults["delay"] == 2, "the repetition did not come first"
         assert normal(redis, namespace) == there
 
     @NUMBERED_CASES

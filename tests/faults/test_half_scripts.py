@@ -99,7 +99,8 @@ def kind(key: str) -> str:
     pool = re.fullmatch(r"pool:[^:]+(:\w+)?", key)
     if pool:
         return f"pool{pool[1] or ''}"
-    return re.sub(r"(?<=job):\d+", "", key).partition(":")[0] + (":history" if key.endswith(":history") else "")
+    part = re.fullmatch(r"job:\d+(:history|:attempts)", key)
+    return key.partition(":")[0] + (part[1] if part else "")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

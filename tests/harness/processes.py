@@ -23,7 +23,7 @@ from harness.waiting import wait_until
 
 __all__ = ["Child", "Children", "free_port", "no_child_left"]
 
-MARK = "SEATLINE_TEST_FAMILY"
+MARK = "TEST_FAMILY_OF_SEATLINE"  # not SEATLINE_...: a worker's children forget those
 PROC = Path("/proc")
 GONE_SECONDS = 2.0
 

@@ -113,12 +113,21 @@ class FaultProxy:
         """Pass on the first half of the reply, then end the connection: orderly, so that the half surely arrives."""
         self._add(Rule("cut_mid_reply", match, times, skip, hook, on_reply=True))
 
-    def delay(self, seconds: float, match: Match = None, *, times: int = 1, skip: int = 0, reply: bool = False) -> None:
-        """Hold the request, or with ``reply`` its reply, for some seconds, and all that follows it.
+    def delay(
+        self,
+        seconds: float,
+        match: Match = None,
+        *,
+        times: int = 1,
+        skip: int = 0,
+        hook: Hook | None = None,
+        reply: bool = False,
+    ) -> None:
+        """Hold the request, or with ``reply`` its reply, until the hook is done and some seconds more, and all behind it.
 
         A held request reaches the server even if its client has given up meanwhile.
         """
-        self._add(Rule("delay", match, times, skip, seconds=seconds, on_reply=reply))
+        self._add(Rule("delay", match, times, skip, hook, seconds, on_reply=reply))
 
     def duplicate_late(self, match: Match = None, *, times: int = 1, skip: int = 0) -> None:
         """Pass the request on and keep a copy in `kept`, for `replay` at a moment of the test's choice."""

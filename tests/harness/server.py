@@ -75,6 +75,7 @@ class RealServer:
             f"dir {self.folder}",
             'save ""',
             f"appendonly {'yes' if appendonly else 'no'}",
+            "appendfsync always",  # with everysec a server answers before it writes while its disk is busy syncing
             *([f"requirepass {password}"] if password else []),
             # The name that 6.2 knows; later versions take it for hash-max-listpack-value.
             *([f"hash-max-ziplist-value {listpack_value}"] if listpack_value is not None else []),

@@ -8,6 +8,8 @@ from model.model import ENDED, Model
 
 __all__ = ["claims_of_server", "difference", "of_model", "of_server"]
 
+WAITING = ("ready", "scheduled")
+
 
 def difference(model: dict[str, Any], server: dict[str, Any]) -> list[str]:
     """Return a line for each thing that differs, none when all is equal."""
@@ -33,7 +35,7 @@ def of_model(model: Model) -> dict[str, Any]:
     for job in model.jobs.values():
         said: dict[str, Any] = {"state": job.state, "type": job.type, "priority": job.priority, "uses": job.uses}
         said |= {"attempt": job.attempt, "losses": job.losses, "cancel": job.cancel}
-        said["listeners"] = sorted(job.listeners)
+        said |= {"listeners": sorted(job.listeners), "error": job.error, "expires": job.expires}
         if job.state == "running":
             said |= {"token": job.token, "worker": job.worker, "if_lost": job.if_lost, "seats": job.seats}
         jobs[job.id] = said
@@ -56,6 +58,8 @@ def of_model(model: Model) -> dict[str, Any]:
         "idle": {(offer, name) for offer, idle in model.idle.items() for name in idle if model.waits(name)},
         "tokens": {token: job_id for token, (job_id, _) in model.tokens.items()},
         "counts": {"removed": model.removed, "trimmed": model.trimmed},
+        "attempts": {job.id: job.attempts for job in model.jobs.values() if job.attempts},
+        "expiring": {job.id: job.expires for job in model.jobs.values() if job.expires and job.state in WAITING},
     }
 
 
@@ -89,7 +93,23 @@ def of_server(read: dict[str, Any], model: Model) -> dict[str, Any]:
         },
         "tokens": {name[6:]: value.split()[0] for name, value in read.items() if name.startswith("token:")},
         "counts": {count: int(about.get(count, 0)) for count in ("removed", "trimmed")},
+        "attempts": {
+            name.split(":")[1]: _attempts(kept, name, model) for name, kept in read.items() if ":attempts" in name
+        },
+        # Those of jobs that have started or ended stay there until they come up.
+        "expiring": {
+            i: ms
+            for i, ms in read.get("expiring", {}).items()
+            if jobs.get(i, {}).get("state") in WAITING and jobs[i]["expires"]
+        },
     }
+
+
+def _attempts(kept: list[str], name: str, model: Model) -> list[str]:
+    """Return a job's attempts; of those that a resubmission has written the text is not compared."""
+    job = model.jobs.get(name.split(":")[1])
+    mine = job.attempts if job and len(job.attempts) == len(kept) else [""] * len(kept)
+    return ["?" if expected == "?" else theirs for expected, theirs in zip(mine, kept, strict=True)]
 
 
 def _is_place(name: str) -> bool:
@@ -100,6 +120,7 @@ def _job(said: dict[str, str]) -> dict[str, Any]:
     job: dict[str, Any] = {"state": said["state"], "type": said["type"], "priority": int(said["priority"])}
     job["uses"] = said.get("uses")
     job |= {"attempt": int(said.get("attempt", 0)), "losses": int(said.get("losses", 0)), "cancel": "cancel" in said}
+    job |= {"error": "error" in said, "expires": int(said.get("expires", 0))}
     job["listeners"] = sorted(said.get("listeners", "").split())
     if said["state"] == "running":
         job |= {name: said.get(name) for name in ("token", "worker", "if_lost")} | {"seats": said.get("seats", "none")}

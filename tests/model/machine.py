@@ -23,6 +23,7 @@ from seatline.shared.calls import pools as pool_calls
 from seatline.shared.calls import workers as worker_calls
 from seatline.shared.calls.base import Call
 from seatline.shared.calls.workers import Kept, Suspect, Turn
+from seatline.shared.job import attempt_text
 
 __all__ = ["Machine"]
 
@@ -70,7 +71,18 @@ FLEET = [("w1", "aaaa", 2), ("w2", "bbbb", 1), ("w3", "cccc", 3), ("w4", "bbbb",
 worker_names = st.sampled_from([name for name, _, _ in FLEET])
 priorities = st.sampled_from([5, 5, 1, 10, MOST])
 uses = st.sampled_from([None, None, None, "none", "vault=1", "vault=2", "gpu=1,vault=1", "gpu=2"])
-outcomes = st.sampled_from(["succeeded", "abandoned", "returned", "failed", "skipped", "cancelled"])
+limits = st.sampled_from([None, None, None, None, 500, 4_000, 25_000])
+#: What a worker says of a job: the outcome, the delay of its next attempt, what it enqueues: (type, delay, token, expires).
+SAYS: dict[str, tuple[str, int, tuple[tuple[str, int | None, str, int | None], ...]]] = {
+    **{word: (word, 0, ()) for word in ("succeeded", "abandoned", "returned", "failed", "skipped", "cancelled")},
+    "again": ("retry", 0, ()),
+    "soon": ("retry", 3_000, ()),
+    "later": ("retry", 20_000, ()),
+    "enqueues": ("succeeded", 0, (("d", None, "", None), ("b", 3_000, "", 25_000), ("b", None, "t1", None))),
+    "enqueues-one": ("skipped", 0, (("a", None, "t1", None), ("c", 2_000, "", None))),
+    "fails-it": ("failed", 0, (("d", None, "", None),)),
+}
+outcomes = st.sampled_from([*SAYS, "succeeded", "succeeded", "abandoned"])
 pools = st.sampled_from(["vault", "vault", "gpu"])
 programs = st.builds(
     Program,
@@ -176,19 +188,17 @@ class Machine(RuleBasedStateMachine):
         count=st.sampled_from([1, 2, 5]),
         delay=st.sampled_from([None, 0, 3_000, 20_000]),
         token=st.sampled_from(["", "t1", "t2"]),
+        expires=limits,
     )
-    def submit(self, type_: str, priority: int, uses: str | None, count: int, delay: int | None, token: str) -> None:
-        batch, words = [], []
+    def submit(
+        self, type_: str, priority: int, uses: str | None, count: int, delay: int | None, token: str,
+        expires: int | None = None,
+    ) -> None:  # fmt: skip
+        batch = []
         for i in range(count):
-            job = Job("", type_, priority, uses, submission=token if i < 2 else "")
-            content = f"{type_}-{uses}"
-            batch.append((job, delay, content))
-            hash_ = ["type", type_, "priority", str(priority), "params", "\x80"]
-            hash_ += ["uses", uses] if uses is not None else []
-            hash_ += ["submission", job.submission] if job.submission else []
-            due = "" if delay is None else f"+{delay}"
-            words.append([str(len(hash_)), due, job.submission, content, uses or "", *hash_])
-        word, value = self.do(job_calls.submit(words))
+            job = Job("", type_, priority, uses, submission=token if i < 2 else "", expires=expires or 0)
+            batch.append((job, delay, f"{type_}-{uses}"))
+        word, value = self.do(job_calls.submit([_words(*each) for each in batch]))
         if word == "ok":
             value = [(accepted.id, accepted.existed) for accepted in value]
         self.same(self.model.submit(batch), (word, value))
@@ -287,15 +297,15 @@ class Machine(RuleBasedStateMachine):
         self, name: str, replies: list[str], stale: bool = False, wait: bool = True, want: int | None = None
     ) -> None:
         fake = self.fleet[name]
-        reports = [Report(*held, outcome) for held, outcome in zip(list(fake.held), replies, strict=False)]
+        reports = [_report(held, says) for held, says in zip(list(fake.held), replies, strict=False)]
         if stale and fake.past:
-            reports.append(Report(*fake.past[-1], "succeeded"))
+            reports.append(_report(fake.past[-1], "enqueues"))
         free = fake.slots - len(fake.held) + len([r for r in reports if (r.id, r.token) in fake.held])
         want = free if want is None else min(want, free)
         bell = fake.bell if wait else ""
         call = worker_calls.turn(
             worker=name, digest=fake.offer, lease_ms=LEASE, want=want, bell=bell, block_ms=BLOCK, listed=fake.listed,
-            kept=Kept(), reports=[worker_calls.Report(r.id, r.token, r.outcome) for r in reports],
+            kept=Kept(), reports=[_told(report) for report in reports],
         )  # fmt: skip
         word, told = self.do(call, name)
         token = f"{name}:1:{self.real.number(name)}"
@@ -303,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         promotes = fake.listed or not self.real.scheduled(due)  # who was not idle may leave that to others
         mine = self.model.turn(
             name, fake.offer, reports, token=token, lease=LEASE, want=want, bell=bell, block=BLOCK, listed=fake.listed,
-            promotes=promotes,
+            promotes=promotes, expires=fake.listed or self.real.number(name) % 16 == 0,
         )  # fmt: skip
         self.same(mine, (word, _turn(told)))
         if word == "no-offer":
@@ -516,8 +526,39 @@ class Machine(RuleBasedStateMachine):
             assert not could, f"{fake.name} sleeps and could start {could}"
         soon = self.model.next_due()
         if sleepers and soon and soon.due < self.model.clock + BLOCK:
-            names = [fake.name for fake in sleepers]
+            names = [
+                fake.name for fake in self.fleet.values() if fake.listed
+            ]  # also one that was forgotten wakes by itself
             assert self.alarm in names, f"{soon.id} is due soon, {names} sleep and {self.alarm} holds the alarm"
+
+
+def _words(job: Job, delay: int | None, content: str) -> list[str | bytes]:
+    """Write a job as a producer sends it; its ``expires`` counts from now."""
+    hash_ = ["type", job.type, "priority", str(job.priority), "params", "\x80"]
+    hash_ += ["uses", job.uses] if job.uses is not None else []
+    hash_ += ["submission", job.submission] if job.submission else []
+    due = "" if delay is None else f"+{delay}"
+    if job.expires:
+        due += f"/+{job.expires}"
+    return [str(len(hash_)), due, job.submission, content, job.uses or "", *hash_]
+
+
+def _report(held: tuple[str, str], says: str) -> Report:
+    outcome, ms, wanted = SAYS[says]
+    jobs = tuple(
+        (Job("", type_, 5, None, submission=token, expires=expires or 0), delay, f"{type_}-None")
+        for type_, delay, token, expires in wanted
+    )
+    return Report(*held, outcome, ms, attempt_text(1, "w", "Sad", says, "") if outcome == "retry" else "", jobs)
+
+
+def _told(report: Report) -> worker_calls.Report:
+    """Write a report as a worker sends it."""
+    fields = ["error_type", "Sad", "error", "no"] if report.outcome == "retry" else []
+    return worker_calls.Report(
+        report.id, report.token, report.outcome, [*fields], report.text.encode(), report.ms,
+        jobs=[_words(*each) for each in report.jobs],
+    )  # fmt: skip
 
 
 def _turn(told: Turn) -> Any:

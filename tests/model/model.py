@@ -8,6 +8,12 @@
   while a worker of its type is registered idle and nothing is paused, or while the program that made it asks; and only
   as long as it could be had at all.
 * A report proves its lease by its token, compared by equality (Q14). Settling frees the seats, once.
+* A failed attempt may be followed by another one: at once at its old place, or later; what it held is free meanwhile, its
+  error stands until the next attempt begins. A stop that was asked for wins over it (C16, Q23).
+* What a job enqueues comes with its end, if that is a good one, and once; a token that stands for another job leaves out
+  its job and nothing else.
+* A job that is not to start after a moment never does: whoever is about to take it ends it, and so does whoever looks
+  after time (`turn`, `renew`). A next attempt that would be too late is none.
 * A lost job runs again at its old place if its ``if_lost`` says so, unless it was lost too often; a stop that was asked
   for wins over running again (Q12, Q23, T4).
 * A worker that finds too little is registered idle until it looks again, leaves, or is late.
@@ -33,13 +39,19 @@ Answer = tuple[str, Any]
 
 @dataclass
 class Job:
+    """``error``: its hash shows one; ``told``: it is among its ``attempts`` already."""
+
     id: str
     type: str
     priority: int
     uses: str | None
     state: str = "ready"
     due: int = 0
+    expires: int = 0
     attempt: int = 0
+    error: bool = False
+    told: bool = False
+    attempts: list[str] = field(default_factory=list)
     losses: int = 0
     token: str = ""
     worker: str = ""
@@ -93,9 +105,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Report:
+    """``ms``: the delay of a retry, whose text is ``text``. ``jobs``: (job, ms until due or None, its content)."""
+
     id: str
     token: str
     outcome: str
+    ms: int = 0
+    text: str = ""
+    jobs: tuple[tuple[Job, int | None, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +193,15 @@ class Model:
     def _promote(self) -> None:
         for job_id in self.due():
             self.jobs[job_id].state = "ready"
+
+    def late(self, job: Job) -> bool:
+        """Whether the moment has passed until which it might have started."""
+        return 0 < job.expires < self.clock
+
+    def _expire(self) -> None:
+        for job in self.jobs.values():
+            if job.state in {"ready", "scheduled"} and self.late(job):
+                self._finish(job, "expired")
 
     # Seats.
 
@@ -263,21 +289,23 @@ class Model:
         for i, (job, _, content) in enumerate(jobs):
             if job.submission and known.setdefault(job.submission, content) != content:
                 return "token", (str(i),)
-        accepted: list[tuple[str, bool]] = []
-        for job, delay, content in jobs:
-            if job.submission in self.tokens:
-                accepted.append((self.tokens[job.submission][0], True))
-                continue
-            self.seq += 1
-            job.id = f"{self.seq:016}"
-            self.jobs[job.id] = job
-            self.type(job.type)
-            if job.submission:
-                self.tokens[job.submission] = (job.id, content)
-            if delay is not None and delay > 0:
-                job.state, job.due = "scheduled", self.clock + delay
-            accepted.append((job.id, False))
-        return "ok", accepted
+        return "ok", [self._accept(*each) for each in jobs]
+
+    def _accept(self, job: Job, delay: int | None, content: str) -> tuple[str, bool]:
+        """Take one job, whose ``expires`` counts from now; returns its id, and whether it existed."""
+        if job.submission in self.tokens:
+            return self.tokens[job.submission][0], True
+        self.seq += 1
+        job.id = f"{self.seq:016}"
+        self.jobs[job.id] = job
+        self.type(job.type)
+        if job.submission:
+            self.tokens[job.submission] = (job.id, content)
+        if delay is not None and delay > 0:
+            job.state, job.due = "scheduled", self.clock + delay
+        if job.expires:
+            job.expires += self.clock
+        return job.id, False
 
     def cancel(self, id: str) -> Answer:
         job = self.jobs.get(id)
@@ -309,8 +337,10 @@ class Model:
         if job.state not in ENDED:
             return "state", (job.state,)
         was, job.state = job.state, "ready"
-        job.attempt = job.losses = 0
-        job.cancel = False
+        if job.error and not job.told:
+            job.attempts = [*job.attempts, "?"][-20:]
+        job.attempt = job.losses = job.expires = 0
+        job.cancel = job.error = False
         return "ok", was
 
     def move(self, id: str, priority: int) -> Answer:
@@ -392,6 +422,7 @@ class Model:
         block: int,
         listed: bool,
         promotes: bool,
+        expires: bool = False,
     ) -> Answer:
         """Settle, then reserve. The answer: a state a report, (id, attempt) a job."""
         if offer not in self.offers:
@@ -401,6 +432,13 @@ class Model:
         if listed:
             self.idle.get(offer, set()).discard(worker)
         states = [self._settle(report) if held else "stale" for report, held in zip(reports, mine, strict=True)]
+        for report, state in zip(reports, states, strict=True):
+            if state in {"succeeded", "skipped"}:
+                for job, delay, content in report.jobs:
+                    if self.tokens.get(job.submission, ("", content))[1] == content:
+                        self._accept(job, delay, content)
+        if expires:
+            self._expire()
         if promotes:
             self._promote()
         jobs = self._reserve(self.offers[offer][0], want, worker, token, self.clock + lease)
@@ -429,8 +467,22 @@ class Model:
             job.attempt -= 1
             job.state = "ready"
             return "ready"
+        if outcome == "retry":
+            return self._retry(job, report)
         self._finish(job, outcome)
         return outcome
+
+    def _retry(self, job: Job, report: Report) -> str:
+        job.error = True
+        due = self.clock + report.ms
+        if job.cancel or 0 < job.expires < due:
+            self._finish(job, "cancelled" if job.cancel else "failed")
+            return job.state
+        job.attempts, job.told = [*job.attempts, f"{self.clock} {report.text}"][-20:], True
+        job.state = "ready"
+        if report.ms:
+            job.state, job.due = "scheduled", due
+        return job.state
 
     def _reserve(self, types: Sequence[str], want: int, worker: str, token: str, deadline: int) -> list[Job]:
         taken: list[Job] = []
@@ -443,6 +495,11 @@ class Model:
                 shut.add(line)
                 self.may.update((name, job.id) for name in need_of(self.spec(job)))
             elif self._fits(job):
+                if self.late(job):
+                    for name in need_of(self.spec(job)):
+                        self._unclaim(name, job.id)
+                    self._finish(job, "expired")
+                    continue
                 self._hand_over(job, worker, token, deadline)
                 taken.append(job)
             else:
@@ -453,6 +510,7 @@ class Model:
     def _hand_over(self, job: Job, worker: str, token: str, deadline: int) -> None:
         job.state, job.worker, job.token, job.deadline = "running", worker, token, deadline
         job.attempt += 1
+        job.error = job.told = False
         job.if_lost, job.seats = self.type(job.type).if_lost, self.spec(job)
         for name, n in need_of(job.seats).items():
             self._unclaim(name, job.id)
@@ -475,6 +533,7 @@ class Model:
         known = offer in self.offers and self.workers[worker].offer != ""
         if offer in self.offers:
             self.offers[offer] = (self.offers[offer][0], self.clock + presence)
+        self._expire()
         self._promote()
         for state in ("succeeded", "skipped", "failed", "cancelled", "expired"):
             self._trim(state, keep)
@@ -516,6 +575,7 @@ class Model:
         elif job.if_lost == "rerun" and job.losses < LOSSES:
             job.state = "ready"
         else:
+            job.error = True
             self._finish(job, "interrupted")
         return job.state
 
@@ -586,4 +646,4 @@ class Model:
     def startable(self, types: Iterable[str]) -> list[str]:
         """The jobs that a worker of these types could take now: none, once everybody who was rung has looked (W2, S9)."""
         self.begin()
-        return [job.id for job in self.waiting(types) if self._fits(job)]
+        return [job.id for job in self.waiting(types) if self._fits(job) and not self.late(job)]

@@ -281,6 +281,139 @@ def handed_back(m: Machine) -> None:
     m.turn("w3", [])
 
 
+def another_attempt(m: Machine) -> None:
+    """C16: it failed, its seat is somebody else's during the delay, its moment wakes who sleeps; then it runs again."""
+    m.begin(0, 1, 1, ["w2", "w3"])
+    m.enqueue("b", 5, None, 1)
+    m.turn("w3", [], wait=False)
+    m.equal()
+    m.turn("w2", [])
+    m.equal()
+    m.turn("w3", ["soon"], want=0, wait=False)
+    m.equal()
+    m.answer_bells()
+    m.enqueue("b", 10, None, 1)
+    m.equal()
+    m.answer_bells()
+    assert [int(job_id) for job_id, _ in m.fleet["w2"].held] == [2]
+    m.turn("w2", ["succeeded"])
+    m.equal()
+    m.answer_bells()
+    m.advance(3_000)
+    m.turn("w2", [])
+    m.equal()
+    assert m.model.jobs[f"{1:016}"].attempt == 2
+    m.repeat("w2", "same")
+    m.equal()
+    m.turn("w2", ["succeeded"])
+
+
+def asked_to_stop_and_failed(m: Machine) -> None:
+    """Q23: who was asked to stop makes no further attempt."""
+    m.begin(0, 2, 1, ["w3"])
+    m.enqueue("d", 5, None, 2)
+    m.turn("w3", [])
+    m.equal()
+    m.cancel(0, waiting=False)
+    m.equal()
+    m.turn("w3", ["again", "again"], want=0)
+    m.equal()
+    assert [job.state for job in m.model.jobs.values()] == ["cancelled", "ready"]
+
+
+def too_late(m: Machine) -> None:
+    """Not to start after a moment: ended by who is about to take it, and by who looks after time; its seat is free."""
+    m.begin(0, 1, 1, ["w2", "w3"])
+    m.submit("b", 1, None, 1, None, "", 500)
+    m.submit("d", 1, None, 1, 3_000, "", 4_000)
+    m.enqueue("b", 5, None, 1)
+    m.wait(0, "ear1")
+    m.equal()
+    m.advance(1_000)
+    m.turn("w3", [], want=1, wait=False)
+    m.equal()
+    assert [int(job_id) for job_id, _ in m.fleet["w3"].held] == [3]
+    m.turn("w3", ["succeeded"], want=0, wait=False)
+    m.equal()
+    m.advance(4_000)
+    m.renew("w2", alive=True)
+    m.equal()
+    assert [job.state for job in m.model.jobs.values()] == ["expired", "expired", "succeeded"]
+    m.resubmit(1, ended=True)
+    m.equal()
+    m.turn("w2", [])
+    assert m.fleet["w2"].held
+
+
+def late_and_in_nobodys_way(m: Machine) -> None:
+    """S6: what has expired claims no seats: those behind it are rung."""
+    m.begin(0, 2, 1, ["w1", "w2", "w3"])
+    m.enqueue("b", 5, None, 1)
+    m.turn("w3", [], want=1, wait=False)
+    m.equal()
+    m.submit("c", 1, None, 1, None, "", 500)
+    m.turn("w2", [])
+    m.equal()
+    m.enqueue("b", 10, None, 1)
+    m.turn("w1", [])
+    m.equal()
+    assert not m.fleet["w1"].held
+    m.advance(1_000)
+    m.renew("w3", alive=True)
+    m.equal()
+    m.answer_bells()
+    assert m.fleet["w1"].held or m.fleet["w2"].held
+
+
+def handed_back_too_late(m: Machine) -> None:
+    """It had started in time, and would have to start again: looked after again, it ends."""
+    m.begin(0, 2, 1, ["w2", "w3"])
+    m.submit("d", 5, None, 1, None, "", 500)
+    m.turn("w3", [], wait=False)
+    m.equal()
+    m.advance(1_000)
+    m.renew("w2", alive=True)
+    m.equal()
+    m.turn("w3", ["abandoned"], want=0, wait=False)
+    m.equal()
+    m.renew("w2", alive=True)
+    m.equal()
+    assert [job.state for job in m.model.jobs.values()] == ["expired"]
+
+
+def no_attempt_after_its_moment(m: Machine) -> None:
+    """C16: a next attempt in time is made, one that would be too late is none."""
+    m.begin(0, 2, 1, ["w3"])
+    m.submit("d", 5, None, 2, None, "", 4_000)
+    m.turn("w3", [])
+    m.equal()
+    m.turn("w3", ["soon", "later"], want=0, wait=False)
+    m.equal()
+    assert [job.state for job in m.model.jobs.values()] == ["scheduled", "failed"]
+
+
+def what_a_job_sets_going(m: Machine) -> None:
+    """Jobs come with a good end, once, and wake who sleeps; a token that says no leaves out its job alone."""
+    m.begin(0, 2, 1, ["w2", "w3"])
+    m.enqueue("a", 5, None, 3)
+    m.turn("w3", [], wait=False)
+    m.equal()
+    m.turn("w2", [])
+    m.equal()
+    m.submit("d", 5, "none", 1, 20_000, "t1")
+    m.equal()
+    m.turn("w3", ["enqueues", "fails-it", "enqueues-one"], want=0, wait=False)
+    m.equal()
+    assert sorted(job.type for job in m.model.jobs.values()) == list("aaabcdd")
+    for how in ("same", "past", "other"):
+        m.repeat("w3", how)
+        m.equal()
+    m.turn("w3", [], stale=True, want=0, wait=False)
+    m.equal()
+    m.answer_bells()
+    assert [m.model.jobs[job_id].type for job_id, _ in m.fleet["w2"].held] == ["d"]
+
+
 STORIES: list[Callable[[Machine], None]] = [
     a_zombie_reports,
     a_program_closes_late,
@@ -301,4 +434,11 @@ STORIES: list[Callable[[Machine], None]] = [
     later,
     somebody_waits_for_the_end,
     handed_back,
+    another_attempt,
+    asked_to_stop_and_failed,
+    too_late,
+    late_and_in_nobodys_way,
+    handed_back_too_late,
+    no_attempt_after_its_moment,
+    what_a_job_sets_going,
 ]

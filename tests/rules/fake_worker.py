@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 from seatline.shared.calls import workers as verbs
 from seatline.shared.calls.base import Read, Word
@@ -55,12 +56,22 @@ class FakeWorker:
         fields: dict[str, Word] = {"host": "here", "pid": 1, "slots": self.slots, "bell": self.bell}
         self.store.run(verbs.offer(self.id, self.digest, int(presence * 1000), fields, self._types))
 
-    def turn(self, *done: str, outcome: str = "succeeded", want: int | None = None, waits: bool = True) -> list[str]:
+    def report(self, job_id: str, outcome: str, *fields: Word, **more: Any) -> Report:
+        """Make a report of a job that it runs, for :meth:`turn`."""
+        return Report(job_id, self.held.pop(job_id).token, outcome, list(fields), **more)
+
+    def turn(
+        self,
+        *done: str | Report,
+        outcome: str = "succeeded",
+        want: int | None = None,
+        waits: bool = True,
+    ) -> list[str]:
         """Settle the jobs ``done`` and reserve for the free slots, or ``want``; returns the ids reserved.
 
         It takes its own bell off first, as the thread that waits on it would have.
         """
-        reports = [Report(job_id, self.held.pop(job_id).token, outcome) for job_id in done]
+        reports = [each if isinstance(each, Report) else self.report(each, outcome) for each in done]
         want = self.slots - len(self.held) if want is None else want
         waits = waits and want > 0
         self.answer()

@@ -18,6 +18,7 @@ from seatline.producer.why import Scene
 from seatline.worker import Context, Handlers, RunSummary, Worker
 
 __all__ = [
+    "EventLog",
     "Gate",
     "ProcessWorker",
     "ThreadWorker",
@@ -66,6 +67,36 @@ class Trace:
         self.ids.append(ctx.id)
         self.contexts.append(ctx)
         return ctx.id
+
+
+class EventLog:
+    """A sink that keeps all that a worker tells, as lines: the event, and ``J<n>`` for the job it is about."""
+
+    #: Told of every worker or job; no part of the cycle.
+    BESIDE = frozenset({"startup", "on_startup", "on_shutdown", "shutdown", "settled"})
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, event: str, fields: dict[str, object]) -> None:
+        self.events.append((event, fields))
+
+    @property
+    def lines(self) -> list[str]:
+        """All of them."""
+        return [f"{event} J{int(str(fields['job']))}" if "job" in fields else event for event, fields in self.events]
+
+    @property
+    def cycle(self) -> list[str]:
+        """Those of the cycle (C1)."""
+        return [line for line in self.lines if line.split(" ")[0] not in self.BESIDE]
+
+    def count(self, event: str) -> int:
+        return sum(name == event for name, _ in self.events)
+
+    def fields(self, event: str) -> dict[str, object]:
+        """Return the fields of the last such event."""
+        return next(fields for name, fields in reversed(self.events) if name == event)
 
 
 class Gate:

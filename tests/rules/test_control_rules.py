@@ -186,10 +186,10 @@ class TestAsk:
         """C13: pause stands until resume; who asked, and when, stands beside it."""
         worker = fake("a")
         assert worker.renew().asked == ""
-        assert ask(queue, worker, "pause", "anna@cad-01") == "pause"
+        assert ask(queue, worker, "pause", "someone@host") == "pause"
         assert worker.renew().asked == "pause"
         known = presence(queue, redis, worker)
-        assert known["asked_by"] == "anna@cad-01"
+        assert known["asked_by"] == "someone@host"
         assert re.fullmatch(r"\d{13}", known["asked_at"])
         worker.offer()
         assert worker.renew().asked == "pause", "to register again is no resume"
@@ -232,14 +232,14 @@ class TestAsk:
     def test_r2_asked_again_it_has_one_effect(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
         """R2: a word that stands is told once, and rings again: the first ring may have been lost."""
         worker = fake("a")
-        ask(queue, worker, "pause", "anna")
+        ask(queue, worker, "pause", "someone")
         assert worker.hear() == "look"
         before = presence(queue, redis, worker)
         ask(queue, worker, "pause", "bert")
         assert worker.hear() == "look"
         assert presence(queue, redis, worker) == before
         told = [event for event in events(queue, redis) if b"asked" in event]
-        assert told == [{b"asked": worker.id.encode(), b"word": b"pause", b"by": b"anna"}]
+        assert told == [{b"asked": worker.id.encode(), b"word": b"pause", b"by": b"someone"}]
 
 
 class TestSleep:
@@ -260,6 +260,23 @@ class TestSleep:
         handle = queue.enqueue("a")
         assert "no-worker" not in {obstacle.reason for obstacle in handle.why()}
         assert list(redis.scan_iter(keys("bell:*"))) == []
+
+    def test_w1_why_says_that_all_its_workers_sleep(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
+        """W1, C2: a job whose workers are all asleep, or all paused, is told so; one that is awake ends that."""
+        worker = fake("a")
+        worker.sleep(600)
+        key = queue.store.keys(f"worker:{worker.id}")
+        redis.hset(key, "state", "sleeping until 2030-01-01T00:00:00Z")
+        handle = queue.enqueue("a")
+        (asleep,) = handle.why()
+        assert (asleep.reason, "the first until 2030-01-01T00:00:00Z" in asleep.message) == ("asleep", True)
+        redis.hset(key, "state", "paused")
+        (paused,) = handle.why()
+        assert "paused or stopping" in paused.message
+        awake = fake("a")
+        assert awake.turn() == [handle.id]
+        (behind,) = queue.enqueue("a").why()
+        assert "every slot" in behind.message
 
     def test_c2_awake_again_it_is_as_before(self, queue: Queue, redis: Redis, fake: Fakes) -> None:
         """C2: it makes its offer, takes its turn, and is registered no longer; its presence has the usual term."""

@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import math
 import pickle
+import re
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from decimal import Decimal
@@ -44,6 +45,11 @@ def circle() -> dict[str, Any]:
     value: dict[str, Any] = {}
     value["again"] = value
     return value
+
+
+def shown(value: object) -> str:
+    """Return a value as a part of a test's name: without an address, which no two processes share."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 def refused(call: Callable[[], Any], argument: str, *words: str) -> None:
@@ -97,7 +103,7 @@ BAD_JOBS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "words", "says"), BAD_JOBS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("argument", "words", "says"), BAD_JOBS, ids=shown)
 def test_r4_a_bad_job_is_refused_before_anything_is_sent(
     queue: Queue, redis: Redis, argument: str, words: dict[str, Any], says: tuple[str, ...]
 ) -> None:
@@ -192,7 +198,7 @@ BAD_CALLS: list[tuple[str, Callable[[Queue], Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "call", "says"), BAD_CALLS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("argument", "call", "says"), BAD_CALLS, ids=shown)
 def test_r4_a_bad_question_or_setting_is_refused(
     queue: Queue, redis: Redis, argument: str, call: Callable[[Queue], Any], says: tuple[str, ...]
 ) -> None:
@@ -214,7 +220,7 @@ def test_r4_a_bad_question_or_setting_is_refused(
         ("renew", {"renew": -1}, ("more than 0",)),
         ("unknown setting: leese", {"leese": 1}, ()),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=shown,
 )
 def test_r4_bad_settings_are_refused(
     redis: Redis, namespace: str, argument: str, options: dict[str, Any], says: tuple[str, ...]

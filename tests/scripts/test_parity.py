@@ -25,11 +25,20 @@ from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect
-from seatline.shared.job import Job, job_words
+from seatline.shared.job import Job, attempt_text, job_words
 from seatline.shared.times import NEVER, Plan
 
 TYPES = {"seated": ("vault=1", "rerun"), "plain": ("none", "interrupt"), "both": ("gpu=1,vault=2", "rerun")}
 LEASE, BLOCK = 30_000, 5_000
+
+#: The keys that expire, in one round trip.
+TERMS = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  if redis.call('PTTL', key) > 0 then found[#found + 1] = key end
+end
+return found
+"""
 
 
 class Twins(Real):
@@ -75,8 +84,8 @@ class Twins(Real):
 
     @staticmethod
     def terms(side: Real) -> set[bytes]:
-        keys: Any = side.client.keys(side.keys("*"))
-        return {key for key in keys if int(side.client.pttl(key)) > 0}
+        found: Any = side.client.eval(TERMS, 0, side.keys("*"))
+        return set(found)
 
 
 @pytest.fixture
@@ -285,3 +294,71 @@ def test_the_same_requests(twins: Twins) -> None:
     assert suspects, "nothing expired"
     twins.run(workers.reap("w4", suspects))
     assert twins.told > 100
+
+
+def _many_ends() -> list[tuple[str, Call[Any]] | int]:
+    """Ends of attempts: again at once and later, too late, with hundreds of jobs, with tokens that say no."""
+    text = attempt_text(1, "w1", "Sad", "no\n\nfrom ü", "line 1\n").encode()
+
+    def ended(number: int, turn_: int, outcome: str, ms: int = 0, *wanted: Job) -> Report:
+        fields: list[Word] = [*ERROR] if outcome in {"retry", "failed"} else []
+        result = text if outcome == "retry" else b""
+        return Report(
+            f"{number:016}", f"w1:1:{turn_}", outcome, fields, result, ms, jobs=[job_words(j) for j in wanted]
+        )
+
+    many = [Job("plain", {"n": n}, expires=9) for n in range(450)] + [Job("both", delay=3, expires=4)] * 3
+    told = [Job("other", token="t1"), Job("plain", token="t1"), Job("plain", token="t2"), Job("plain", token="t2")]
+    again: list[tuple[str, Call[Any]] | int] = [
+        ("w1", turn("w1", 1, ended(1, number, "retry"), bell="b1")) for number in range(4, 28)
+    ]
+    return [
+        ("c", pools.set_pool("vault", 3)),
+        ("c", pools.set_pool("gpu", 1)),
+        ("w1", offer("w1")),
+        (
+            "c",
+            submit(
+                Job("plain", {}, 1),
+                Job("plain", {}, 2, token="t1"),
+                Job("seated", {}, 2, expires=5),
+                Job("both", {}, 2),
+            ),
+        ),
+        ("c", submit(*[Job("seated", {}, 1, expires=2)] * 3, Job("seated", {}, 9, delay=1, expires=20))),
+        3_000,
+        ("w1", turn("w1", 4)),
+        ("w2", turn("w2", 1, bell="b2")),
+        ("w1", turn("w1", 0, ended(1, 1, "retry"), ended(3, 1, "retry", 1_000), ended(4, 1, "retry", 7_000))),
+        ("w1", turn("w1", 1, ended(2, 1, "succeeded", 0, *many, *told), bell="b1")),
+        *again,
+        ("c", renew("w2")),
+        2_500,
+        ("c", renew("w2")),
+        ("w1", turn("w1", 3, ended(1, 27, "skipped", 0, Job("plain", {}, 1)), listed=True)),
+        7_000,
+        ("c", renew("w2")),
+        ("w1", turn("w1", 256)),
+        ("c", jobs.resubmit("3".zfill(16), "me")),
+        ("c", jobs.resubmit("6".zfill(16), "me")),
+        ("c", jobs.remove("1".zfill(16), "me")),
+        ("c", jobs.wait("7".zfill(16), None, "ear")),
+    ]
+
+
+def test_the_same_ends(twins: Twins) -> None:
+    twins.found(0)
+    clock = int(twins.client.hget(twins.keys.about, "clock") or 0)
+    for told in _many_ends():
+        if isinstance(told, int):
+            clock += told
+            twins.advance(clock)
+            continue
+        client, call = told
+        twins.run(call, client)
+        if call.numbered:
+            twins.run(call, client, number=twins.number(client))
+    read = twins.read()
+    assert len(read["finished:expired"]) > 250
+    assert [len(read[f"job:{n:016}:attempts"]) for n in (3, 4)] == [1, 1]
+    assert len(read[f"job:{2:016}:history"]) == 1

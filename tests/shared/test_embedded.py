@@ -129,8 +129,10 @@ def stranger_at_recorded_port(folder: Path) -> Generator[socket.socket, None, No
 
 
 def kill(server: EmbeddedServer) -> None:
+    """Kill it and wait for all that the kernel takes back: on a busy machine the port comes some ms after the name."""
     os.kill(server.pid, signal.SIGKILL)
-    wait_for(lambda: not runs_from(server.pid, StateFolder(server.folder)))
+    state = StateFolder(server.folder)
+    wait_for(lambda: not runs_from(server.pid, state) and not locks.is_alive(state) and launch._is_free(server.port))
 
 
 # Start, join, stop

@@ -59,7 +59,7 @@ class Farm:
     def finish(self) -> None:
         """Let all end by themselves (SIGTERM): they hold nothing any more."""
         for child in self.live:
-            wait_until(lambda child=child: "slots for" in child.errors(), 15, "a worker's start")  # type: ignore[misc]
+            wait_until(lambda child=child: "startup: worker" in child.errors(), 15, "a worker's start")  # type: ignore[misc]
             child.signal(signal.SIGTERM)
         for child in self.live:
             assert child.wait(15) == 0, child.errors()[-3000:]

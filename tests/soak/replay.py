@@ -4,9 +4,9 @@ in which things really happened, and each job's life can be followed in it as a 
 ::
 
     submitted -> waiting -> running (reserved) -> ended (settled, or reaped as interrupted or cancelled)
-                    ^          |  reaped, or handed back
+                    ^          |  reaped, handed back, or failed and to run again
                     '----------'
-    ended -> waiting (resubmitted),   waiting -> ended (cancelled)
+    ended -> waiting (resubmitted),   waiting -> ended (cancelled, expired)
 
 Anything else is an anomaly: a job that ends twice, is reserved while it runs, is settled by a worker that does not hold
 it. A report that the server refused as stale is in the account as such and changes nothing.
@@ -92,6 +92,8 @@ class _Scribe:
                 self._odd(job_id, f"settled by {fields['worker']}, held by {life.worker}")
             if state == "ready":
                 life.state, life.handed_back = WAITING, life.handed_back + 1
+            elif state == "scheduled":
+                life.state = WAITING
             else:
                 self._end(life, state)
         for job_id in fields["reserved"].split():
@@ -113,6 +115,9 @@ class _Scribe:
 
     def cancelled(self, fields: Mapping[str, str]) -> None:
         self._end(self._expect(fields["cancelled"], WAITING, "cancelled"), "cancelled")
+
+    def expired(self, fields: Mapping[str, str]) -> None:
+        self._end(self._expect(fields["expired"], WAITING, "expired"), "expired")
 
     def moved(self, fields: Mapping[str, str]) -> None:
         self._expect(fields["moved"], WAITING, "moved")
@@ -147,6 +152,7 @@ _VERBS = {
     "settled": _Scribe.turn,
     "reaped": _Scribe.reaped,
     "cancelled": _Scribe.cancelled,
+    "expired": _Scribe.expired,
     "moved": _Scribe.moved,
     "resubmitted": _Scribe.resubmitted,
 }

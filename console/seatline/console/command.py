@@ -52,12 +52,15 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command with the shared options."""
+    """A command with the shared options; one whose short name the command has for itself keeps its long one."""
 
     def __init__(self, *args: Any, shared_hidden: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
         own = {name for param in self.params for name in param.opts}
-        self.params += [param for param in _shared(hidden=shared_hidden) if not own & set(param.opts)]
+        for param in _shared(hidden=shared_hidden):
+            if not own & {name for name in param.opts if name.startswith("--")}:
+                param.opts = [name for name in param.opts if name not in own]
+                self.params.append(param)
 
 
 class Group(Command, click.Group):

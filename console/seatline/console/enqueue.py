@@ -13,7 +13,7 @@ import click
 
 from seatline.console.command import Command
 from seatline.console.target import Target, pass_target
-from seatline.console.values import duration, moment, params_of, uses_of
+from seatline.console.values import duration, moment, moment_or_duration, params_of, uses_of
 
 if TYPE_CHECKING:
     from seatline.producer import JobHandle, JobRecord, Queue
@@ -27,6 +27,7 @@ __all__ = ["enqueue"]
 Examples:
   seatline enqueue drawing.publish file=a.dwg copies:=2 --uses vault=1
   seatline enqueue report --params '{"since": "monday"}' --delay 5m --title 'Weekly report'
+  seatline enqueue news.mail --at 2030-01-31T08:00 --expires 2030-01-31T12:00
   seatline enqueue report --params - --wait --timeout 30s < report.json
 """,
 )
@@ -37,6 +38,12 @@ Examples:
 @click.option("--uses", multiple=True, metavar="POOL=N", help="Seats it needs; none: no seats.  [default: its type's]")
 @click.option("--at", type=moment, metavar="MOMENT", help="When it becomes due, such as 2030-01-31T18:00 (local time).")
 @click.option("--delay", type=duration, metavar="DURATION", help="Become due after so long, such as 5m.")
+@click.option(
+    "--expires",
+    type=moment_or_duration,
+    metavar="DURATION|MOMENT",
+    help="Not to be started after so long from now, such as 30m, or after a moment; then it ends as expired.",
+)
 @click.option("--token", metavar="NAME", help="Your own name for this submission: repeated, it is the same job.")
 @click.option("--title", metavar="TEXT", help="A line for people.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="A name to filter by; may be given again.")
@@ -61,6 +68,7 @@ def enqueue(
     uses: tuple[str, ...],
     at: dt.datetime | None,
     delay: float | None,
+    expires: dt.datetime | float | None,
     token: str | None,
     title: str | None,
     tags: tuple[str, ...],
@@ -76,7 +84,7 @@ def enqueue(
     NAME:=JSON takes any JSON.
 
     With --wait, prints its result instead. Exit code 0: it succeeded or was skipped. 1: it failed, was cancelled or
-    interrupted. 124: not in time.
+    interrupted, or expired. 124: not in time.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is of use with --wait only", click.get_current_context())
@@ -91,6 +99,7 @@ def enqueue(
             uses=uses_of(uses),
             at=at,
             delay=delay,
+            expires=expires,
             token=token,
             title=title,
             tags=tags,
@@ -136,6 +145,9 @@ def _follow(handle: JobHandle, timeout: float | None, output: str) -> None:
     elif record.state == "succeeded":
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
     if record.state != "succeeded":
-        more = "" if good else f" `seatline jobs show {int(record.id)}` tells more."
-        click.echo(f"seatline: {ending(record)}{more}", err=True)
+        said = ending(record)
+        if not good:
+            stop = "" if said.endswith((".", "!", "?", ":")) else "."
+            said += f"{stop} `seatline jobs show {int(record.id)}` tells more."
+        click.echo(f"seatline: {said}", err=True)
     click.get_current_context().exit(0 if good else 1)

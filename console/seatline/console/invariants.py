@@ -2,7 +2,7 @@
 
 * **R1 conservation**: ids given = ids in a place + trimmed + removed + never given (gaps)
 * **I1, I2 places**: each job is in exactly the place that its state names, with the score that its fields say; each
-  member of a place is a job
+  member of a place is a job; one that waits and is not to start after a moment stands in ``expiring`` with that moment
 * **I3, S2 seats**: a running job holds exactly its seats, under its token; each session has a living owner; the
   counter, where there is one, is the sum of the sessions; no more is held than there is, unless the pool was changed
 * **I4 leases**: state running and a token, or no lease
@@ -10,7 +10,8 @@
 * **I13 keys**: nothing but what ``keys.PATTERNS`` draws; what must expire has a term; no key without its owner
 
 A job keeps the token of its last attempt after it has ended: that proves no lease, its state does. A registration in
-``idle:`` may outlive its worker, and a claim in a pool's line its job; both are dropped when they are next looked at.
+``idle:`` may outlive its worker, a claim in a pool's line its job, and an entry in ``expiring`` the wait of its job; they
+are dropped when they are next looked at.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "intruder",
     "misplaced",
     "strange_token",
+    "unlimited",
     "wrong_key",
 ]
 
@@ -124,6 +126,8 @@ def _jobs(moment: Moment) -> Iterator[Violation]:
             continue
         score = moment.places.get(place, {}).get(job_id)
         yield from misplaced(job_id, job, score)
+        if moment.expiring is not None:
+            yield from unlimited(job_id, job, moment.expiring.get(job_id))
         if score is not None and job.get("state") == "running":
             yield from _lease(moment, job_id, job)
 
@@ -137,6 +141,13 @@ def misplaced(job_id: str, job: Mapping[str, str], score: float | None) -> Itera
     said = {"ready": "priority", "scheduled": "due", "running": None}.get(job.get("state", ""), "finished")
     if said and score != float(job.get(said, "nan")):
         yield Violation("I2", name, f"its score in {place} is {score:.0f}, its {said} {job.get(said)}.")
+
+
+def unlimited(job_id: str, job: Mapping[str, str], limit: float | None) -> Iterator[Violation]:
+    """I1: what waits and is not to start after a moment stands in ``expiring`` with that moment, its ``limit``."""
+    expires = job.get("expires")
+    if expires is not None and job.get("state") in {"ready", "scheduled"} and limit != float(expires):
+        yield Violation("I1", _short(job_id), f"it is not to start after {expires}, which expiring does not say.")
 
 
 def _lease(moment: Moment, job_id: str, job: Mapping[str, str]) -> Iterator[Violation]:

@@ -8,6 +8,7 @@ import click
 
 from seatline.console.command import Group
 from seatline.console.jobs_list import list_jobs
+from seatline.console.jobs_log import log_job, logs_job
 from seatline.console.jobs_many import act_on, which
 from seatline.console.jobs_show import show_job
 from seatline.console.jobs_wait import wait_jobs
@@ -28,7 +29,7 @@ def jobs() -> None:
     """
 
 
-for command in (list_jobs, show_job, why_job, wait_jobs):
+for command in (list_jobs, show_job, log_job, logs_job, why_job, wait_jobs):
     jobs.add_command(command)
 
 

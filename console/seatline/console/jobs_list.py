@@ -34,8 +34,9 @@ def list_jobs(target: Target, *, state: str | None, type_: str | None, limit: in
     """List the jobs that run or wait.
 
     Waiting jobs stand in the order in which they would be reserved, over all types. REASON is the one word that keeps
-    a job: due, paused, window, no-worker, no-pool, seats, behind; - when nothing does. `seatline jobs why ID` tells all of it.
-    Ended jobs (with --state) come the newest first. --tenant lists the jobs of one tenant.
+    a job: due, retry, expired, paused, window, no-worker, no-pool, seats, behind; - when nothing does. `seatline jobs why
+    ID` tells all of it. PROGRESS is what a running job tells of itself, and which attempt of one that waits for a retry has
+    failed. Ended jobs (with --state) come the newest first. --tenant lists the jobs of one tenant.
     """
     from seatline.console.output import show  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import JOB_COLUMNS, job_data  # noqa: PLC0415 - as above

@@ -13,8 +13,9 @@ from seatline.console.command import Command
 from seatline.console.target import Target, pass_target
 
 if TYPE_CHECKING:
-    from seatline.producer import JobRecord, Queue
+    from seatline.producer import JobHandle, JobRecord, Queue
     from seatline.shared.calls.reads import WorkerRecord
+    from seatline.shared.job import Attempt
 
 __all__ = ["show_job"]
 
@@ -28,7 +29,10 @@ _SHOWN = 2_000
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
 @pass_target
 def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
-    """Tell all about one job."""
+    """Tell all about one job.
+
+    With -v also the tracebacks of its earlier attempts; `seatline jobs log` prints what its handler logged.
+    """
     from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import job_data, obstacle_data  # noqa: PLC0415 - as above
     from seatline.shared.calls import reads  # noqa: PLC0415 - as above
@@ -37,20 +41,25 @@ def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
         record = queue.job(job)
         handle = queue.handle(record.id)
         obstacles, history = handle.why(), queue.store.read(reads.history(queue.store.keys, record.id))
+        attempts = _attempts(handle)
         if output == "json":
             data = job_data(record) | {
                 "result": _readable(record, "result"),
                 "traceback": record.traceback,
+                "attempts": attempts if isinstance(attempts, str) else [_attempt_data(each) for each in attempts],
                 "why": [obstacle_data(obstacle) for obstacle in obstacles],
                 "history": [{"time": when, "what": what} for when, what in history],
             }
             click.echo(json.dumps(plain_data(data), indent=2, ensure_ascii=False))
             return
         lines = [*_header(queue, record), *_payloads(record, full=full), *_trouble(record, full=full)]
+        lines += _earlier(_told_apart(attempts, record), tracebacks=bool(target.verbose))
         if obstacles:
             lines += ["", "Why it waits", *(f"  {obstacle}" for obstacle in obstacles)]
         if history:
             lines += ["", "History", *(f"  {_local(when)}  {what}" for when, what in history)]
+        if count := _logged(queue, record):
+            lines += ["", f"Log  {count:,} line{'s' if count > 1 else ''}: `seatline jobs log {int(record.id)}`"]
     _print(lines)
 
 
@@ -70,9 +79,12 @@ def _local(moment: dt.datetime | None) -> str:
 
 def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
     from seatline.console.output import span  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.console.records import uses_shown  # noqa: PLC0415 - as above
+    from seatline.console.records import progress_shown, uses_shown  # noqa: PLC0415 - as above
 
-    yield f"Job {int(job.id)}  {job.type}  {job.state}" + (" (asked to stop)" if job.cancel_asked else "")
+    marks = (" (asked to stop)" if job.cancel_asked else "") + (" (overdue)" if job.overdue else "")
+    yield f"Job {int(job.id)}  {job.type}  {job.state}" + (marks if job.state == "running" else "")
+    if job.overdue and job.state == "running":
+        yield "  It has gone on past its timeout and cannot be stopped: a thread. Its seats stay taken until it returns."
     facts = {
         "title": job.title,
         "priority": str(job.priority),
@@ -81,6 +93,7 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
         "token": job.token,
         "uses": uses_shown(job),
         "holds": ", ".join(f"{pool}={seats}" for pool, seats in job.seats.items()) if job.state == "running" else "",
+        "progress": job.progress and progress_shown(job.progress, full=True),
     }
     for name, value in facts.items():
         if value:
@@ -89,12 +102,17 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
     yield "Times"
     yield f"  enqueued  {_local(job.created)}"
     if job.due:
-        yield f"  due       {_local(job.due)}"
+        yield f"  due       {_local(job.due)}" + (
+            "  for its next attempt" if job.state == "scheduled" and job.error else ""
+        )
+    if job.expires:
+        yield f"  expires   {_local(job.expires)}  it is not to start after that"
     if job.schedule and job.planned:
         yield f"  schedule  {job.schedule}, planned for {_local(job.planned)}"
     if job.started:
-        waited = (job.started - (job.due or job.created or job.started)).total_seconds()
-        yield f"  started   {_local(job.started)}  after waiting {span(waited)}"
+        since = job.due or job.created or job.started
+        waited = f"  after waiting {span((job.started - since).total_seconds())}" if since <= job.started else ""
+        yield f"  started   {_local(job.started)}{waited}"
         losses = f", lost {job.losses} times" if job.losses else ""
         yield f"  attempt   {job.attempt}{losses}, by {_who(queue, job)}"
     if job.finished:
@@ -127,13 +145,70 @@ def _payloads(job: JobRecord, *, full: bool) -> Iterator[str]:
 
 
 def _trouble(job: JobRecord, *, full: bool) -> Iterator[str]:
+    from seatline.shared.job import WAITING  # noqa: PLC0415 - `seatline --help` stays fast
+
     if job.reason:
         yield from ("", f"Skipped  {job.reason}")
     if job.error:
         kind = f"{job.error_type}: " if job.error_type else ""
-        yield from ("", "Error", *_cut(f"{kind}{job.error}", full=full))
+        heading = f"Error of attempt {job.attempt}" if job.state in WAITING else "Error"
+        yield from ("", heading, *_cut(f"{kind}{job.error}", full=full))
     if job.traceback:
         yield from ("", "Traceback", *_cut(job.traceback, full=full, end=True))
+
+
+def _attempts(handle: JobHandle) -> list[Attempt] | str:
+    """Return the attempts that failed and after which it ran again, or why they cannot be read."""
+    from seatline.shared.errors import PayloadError  # noqa: PLC0415 - `seatline --help` stays fast
+
+    try:
+        return handle.attempts()
+    except PayloadError as error:
+        return f"cannot be read: {error}"
+
+
+def _told_apart(attempts: list[Attempt] | str, job: JobRecord) -> list[Attempt] | str:
+    """Leave out the last attempt where the job itself still tells of it: it waits for the next one."""
+    from seatline.shared.job import WAITING  # noqa: PLC0415 - `seatline --help` stays fast
+
+    if job.error and job.state in WAITING and isinstance(attempts, list) and attempts:
+        return attempts[:-1] if attempts[-1].attempt == job.attempt else attempts
+    return attempts
+
+
+def _earlier(attempts: list[Attempt] | str, *, tracebacks: bool) -> Iterator[str]:
+    if not attempts:
+        return
+    yield from ("", "Earlier attempts")
+    if isinstance(attempts, str):
+        yield f"  {attempts}"
+        return
+    for each in attempts:
+        first, *others = each.error.splitlines() or [""]
+        yield f"  {_local(each.moment)}  attempt {each.attempt} by {each.worker}"
+        yield from (f"    {line}" for line in (f"{each.error_type}: {first}", *others))
+        if tracebacks:
+            yield from (f"    {line}" for line in each.traceback.splitlines())
+    if not tracebacks and any(each.traceback for each in attempts):
+        yield "  -v shows their tracebacks."
+
+
+def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "time": attempt.moment,
+        "attempt": attempt.attempt,
+        "worker": attempt.worker,
+        "error_type": attempt.error_type,
+        "error": attempt.error,
+        "traceback": attempt.traceback,
+    }
+
+
+def _logged(queue: Queue, job: JobRecord) -> int:
+    from seatline.shared.calls.base import Read  # noqa: PLC0415 - `seatline --help` stays fast
+
+    key = queue.store.keys.job(job.id) + ":log"
+    return queue.store.read(Read([("LLEN", key)], lambda replies: int(replies[0])))
 
 
 def _readable(job: JobRecord, what: str) -> Any:

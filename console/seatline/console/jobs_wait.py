@@ -20,8 +20,8 @@ __all__ = ["wait_jobs"]
 def wait_jobs(target: Target, ids: tuple[str, ...], *, timeout: float | None) -> None:
     """Wait for the end of jobs, one line each.
 
-    Exit code 0: all succeeded or were skipped. 1: one failed, was cancelled, interrupted or removed. 124: not in time;
-    the jobs go on.
+    Exit code 0: all succeeded or were skipped. 1: one failed, was cancelled, interrupted or removed, or expired. 124: not
+    in time; the jobs go on.
     """
     from seatline.console.waiting import GOOD_ENDS, ending, spinner, wait_for  # noqa: PLC0415 - `--help` stays fast
     from seatline.shared.errors import JobLost  # noqa: PLC0415 - as above

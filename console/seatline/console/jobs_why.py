@@ -23,8 +23,8 @@ __all__ = ["why_job"]
 def why_job(target: Target, job: str, *, output: str) -> None:
     """Explain why a job waits.
 
-    Lists every obstacle: due, paused, no-worker, no-pool, seats (with their holders), behind (jobs ahead of it). When
-    the last one goes, the job starts.
+    Lists every obstacle: due, retry, expired, paused, no-worker, asleep (classic workers), no-pool, seats (with their
+    holders), behind (jobs ahead of it). When the last one goes, the job starts.
     """
     from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above
@@ -47,17 +47,22 @@ def why_job(target: Target, job: str, *, output: str) -> None:
 def _without(job: JobRecord) -> str:
     """Say what is the matter with a job that nothing keeps."""
     from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.records import progress_shown  # noqa: PLC0415 - as above
 
+    ended, error = local(job.finished), (job.error or "").partition("\n")[0]
     match job.state:
         case "ready":
             return "Nothing keeps it: the next worker that looks takes it."
         case "running":
-            return f"It runs since {local(job.started)} on worker {job.worker}."
+            far = progress_shown(job.progress, overdue=job.overdue, full=True)
+            return f"It runs since {local(job.started)} on worker {job.worker}{'' if far == '-' else f': {far}'}."
         case "interrupted":
-            return (
-                f"Its worker was lost at {local(job.finished)}; `seatline jobs resubmit {int(job.id)}` runs it again."
-            )
+            return f"It was interrupted at {ended}: {error}. `seatline jobs resubmit {int(job.id)}` runs it again."
         case "failed":
-            return f"It failed at {local(job.finished)}: {(job.error or '').partition(chr(10))[0]}"
+            return f"It failed at {ended}: {error}"
+        case "skipped":
+            return f"It was skipped at {ended}: {job.reason or 'there was nothing to do'}"
+        case "expired":
+            return f"It expired at {ended}: it was not to start after {local(job.expires)}."
         case _:
-            return f"It ended at {local(job.finished)}."
+            return f"It ended at {ended}."

@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "pools": ("pools:pools", "Show and set the pools of seats."),
         "schedules": ("schedules:schedules", "List, add and change what runs at times to come."),
         "types": ("types:types", "List, pause and resume job types."),
-        "workers": ("workers:workers", "Show the workers."),
+        "workers": ("workers:workers", "Show, pause and stop the workers."),
     },
     "Server": {
         "cli": ("server:cli", "Open redis-cli on the current server."),

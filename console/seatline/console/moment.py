@@ -19,7 +19,19 @@ from seatline.shared.store import Store
 
 __all__ = ["JOB_FIELDS", "PLACES", "Moment", "names_of", "place_of", "read_moment"]
 
-JOB_FIELDS = ("state", "type", "uses", "priority", "token", "worker", "seats", "due", "finished", "submission")
+JOB_FIELDS = (
+    "state",
+    "type",
+    "uses",
+    "priority",
+    "token",
+    "worker",
+    "seats",
+    "due",
+    "finished",
+    "submission",
+    "expires",
+)
 
 SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "after_end", "last_job")
 
@@ -29,7 +41,7 @@ PLACES = {
     "running": "running",
     **{f"finished:{state}": state for state in STATES[3:]},
 }
-_FIXED = frozenset({"about", "seq", "types", "pools", "programs", "schedules", *PLACES})
+_FIXED = frozenset({"about", "seq", "types", "pools", "programs", "schedules", "expiring", *PLACES})
 _MANY = 10_000
 _ROUNDS = 4
 _JOB = re.compile(r"job:(\d{16})", re.ASCII)
@@ -43,6 +55,7 @@ class Moment:
     Attributes:
         asked: the keys that were asked for; of others it can say nothing.
         counted: places of which only the number of members is known.
+        expiring: until when jobs may start, or None if that was not read.
         sizes: how many members each place has, also where its members were not read.
         kinds: of the keys that there are, (PTTL, the server's complaint that it holds another kind of value or '').
 
@@ -64,6 +77,7 @@ class Moment:
     programs: dict[str, float] = field(default_factory=dict[str, float])
     planned: dict[str, float] = field(default_factory=dict[str, float])
     schedules: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    expiring: dict[str, float] | None = None
     tokens: dict[str, str] = field(default_factory=dict[str, str])
     sets: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     events: int = 0
@@ -188,6 +202,8 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
         return ("HMGET", key, *JOB_FIELDS)
     if name in PLACES or kind == "ready" or name in {"programs", "schedules"} or _SESSIONS.fullmatch(name):
         return ("ZRANGE", key, 0, -1, "WITHSCORES")
+    if name == "expiring":
+        return None if counted else ("ZRANGE", key, 0, -1, "WITHSCORES")
     if name in {"types", "pools"}:
         return ("SMEMBERS", key)
     if kind == "schedule":
@@ -221,6 +237,8 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
         moment.schedules[rest] = {field_: text(value) for field_, value in found if value is not None}
     elif name == "programs":
         moment.programs = _scores(answer)
+    elif name == "expiring":
+        moment.expiring = _scores(answer)
     elif name in {"types", "pools"}:
         moment.sets[name] = {text(member) for member in answer}
     elif name == "about":

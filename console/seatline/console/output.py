@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import click
 
-__all__ = ["Column", "clean", "local", "plain_data", "print_json", "show", "span"]
+__all__ = ["Column", "clean", "local", "plain_data", "print_json", "show", "size", "span"]
 
 T = TypeVar("T")
 
@@ -35,12 +35,17 @@ _COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column of a table: ``cuts`` may lose its end on a narrow terminal."""
+    """A column of a table.
+
+    On a narrow terminal one that ``cuts`` may lose its end, and one that is ``spare`` is left out (also where nobody has
+    anything to say in it), the last one first.
+    """
 
     heading: str
     cell: Callable[[T], str]
     right: bool = False
     cuts: bool = False
+    spare: bool = False
 
 
 def show(
@@ -94,6 +99,9 @@ def _terminal(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> 
     from rich.text import Text  # noqa: PLC0415 - as above
 
     widths = [max(len(line[i]) for line in ([c.heading for c in columns], *rows)) for i in range(len(columns))]
+    shown = _with_room(widths, columns, rows, Console().width)
+    columns, widths = [columns[i] for i in shown], [widths[i] for i in shown]
+    rows = [[row[i] for i in shown] for row in rows]
     kept = sum(w for w, column in zip(widths, columns, strict=True) if not column.cuts) + len(GAP) * (len(columns) - 1)
     left = max(LEAST_CUT, Console().width - kept)
     widths = [min(w, left) if column.cuts else w for w, column in zip(widths, columns, strict=True)]
@@ -110,6 +118,19 @@ def _terminal(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> 
         table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     # On a very narrow terminal rather too wide, and wrapped there, than without its ids.
     Console(highlight=False, width=max(Console().width, sum(widths) + len(GAP) * len(widths))).print(table)
+
+
+def _with_room(
+    widths: Sequence[int], columns: Sequence[Column[Any]], rows: Sequence[Sequence[str]], room: int
+) -> list[int]:
+    """Return which columns to show: spare ones while there is room for them."""
+    shown = [i for i, column in enumerate(columns) if not column.spare or {row[i] for row in rows} - {"", "-"}]
+    least = [min(width, LEAST_CUT) if column.cuts else width for width, column in zip(widths, columns, strict=True)]
+    for i in [i for i in reversed(shown) if columns[i].spare]:
+        if sum(least[j] + len(GAP) for j in shown) - len(GAP) <= room:
+            break
+        shown.remove(i)
+    return shown
 
 
 def clean(value: str) -> str:
@@ -145,6 +166,16 @@ def span(seconds: float) -> str:
         elif parts:
             break
     return " ".join(parts[:2])
+
+
+def size(count: int) -> str:
+    """Return so many bytes in the unit that fits, such as ``48 MiB``."""
+    if count < 1024:  # noqa: PLR2004 - bytes of a KiB
+        return f"{count} B"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min(len(units), (count.bit_length() - 1) // 10)
+    amount = count / 1024**power
+    return f"{amount:.1f} {units[power - 1]}" if amount < 10 else f"{amount:.0f} {units[power - 1]}"  # noqa: PLR2004 - where tenths tell something
 
 
 def plain_data(value: Any) -> Any:

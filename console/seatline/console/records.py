@@ -12,7 +12,7 @@ from seatline.shared.calls.reads import PoolRecord
 from seatline.shared.errors import SeatlineError
 from seatline.shared.job import JobRecord
 
-__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "uses_shown"]
+__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "progress_shown", "uses_shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ class Line:
         """How long ago it was enqueued."""
         return "-" if self.job.created is None else span((self.now - self.job.created).total_seconds())
 
+    def progress(self) -> str:
+        """How far it is while it runs, and which attempt has failed while it waits for the next."""
+        if self.job.state == "running":
+            return progress_shown(self.job.progress, overdue=self.job.overdue)
+        return f"attempt {self.job.attempt} failed" if self.reason == "retry" else "-"
+
 
 JOB_COLUMNS: list[Column[Line]] = [
     Column("ID", lambda line: str(int(line.job.id)), right=True),
@@ -35,8 +41,21 @@ JOB_COLUMNS: list[Column[Line]] = [
     Column("STATE", lambda line: line.job.state),
     Column("REASON", lambda line: line.reason),
     Column("AGE", lambda line: line.age(), right=True),
+    Column("PROGRESS", lambda line: line.progress(), spare=True),
     Column("TITLE", lambda line: line.job.title or "", cuts=True),
 ]
+
+
+def progress_shown(progress: str | None, *, overdue: bool = False, full: bool = False) -> str:
+    """Return how far a job is: ``30%`` (or how much is done, of nobody knows what); ``full``: also its words."""
+    amount, _, words = (progress or "").partition(" ")
+    done, _, total = amount.partition("/")
+    try:
+        shown = f"{float(done) / float(total):.0%}"
+        shown += f" ({amount})" if full else ""
+    except (ValueError, ZeroDivisionError):
+        shown = amount
+    return " ".join(filter(None, ("overdue" if overdue else "", shown, words if full else ""))) or "-"
 
 
 def uses_shown(job: JobRecord) -> str:
@@ -73,8 +92,11 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "cancel_asked": job.cancel_asked,
         "created": job.created,
         "due": job.due,
+        "expires": job.expires,
         "started": job.started,
         "finished": job.finished,
+        "progress": job.progress,
+        "overdue": job.overdue,
         "error_type": job.error_type,
         "error": job.error,
         "skip_reason": job.reason,

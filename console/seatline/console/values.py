@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import click
 
-__all__ = ["duration", "moment", "params_of", "uses_of"]
+__all__ = ["duration", "moment", "moment_or_duration", "params_of", "uses_of"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d|w)", re.ASCII)
@@ -36,6 +36,20 @@ def moment(value: str) -> dt.datetime:
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
             f"{value!r} is not a moment; use 2030-01-31T18:00 (local time) or 2030-01-31T18:00+01:00"
+        ) from None
+
+
+def moment_or_duration(value: str) -> dt.datetime | float:
+    """Return an ISO moment, or seconds from a duration; a bare number is a number of seconds."""
+    try:
+        return duration(value)
+    except click.BadParameter:
+        pass
+    try:
+        return moment(value)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"{value!r} is neither a duration such as 30m or 1d nor a moment such as 2030-01-31T18:00 (local time)"
         ) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,22 +32,25 @@ def wait_for(handle: JobHandle, end: float | None) -> JobRecord:
 
 def ending(record: JobRecord) -> str:
     """Say on one line how a job ended."""
-    from seatline.console.output import clean  # noqa: PLC0415 - beside its only use
+    from seatline.console.output import clean, local  # noqa: PLC0415 - beside its only use
 
     said = f"job {int(record.id)} {record.state}"
     if record.error or record.reason:
         first = (record.error or record.reason or "").splitlines() or [""]
         said += f": {record.error_type + ': ' if record.error_type else ''}{first[0]}"
+    elif record.state == "expired" and record.expires:
+        said += f": it was not to start after {local(record.expires)}"
     return clean(said)
 
 
 @contextlib.contextmanager
-def spinner(what: str) -> Generator[None]:
-    """Show that we wait, on a terminal only."""
+def spinner(what: str) -> Generator[Callable[[str], None]]:
+    """Show that we wait, on a terminal only; yields what changes the words."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
 
-    with Console(stderr=True, highlight=False).status(what):
-        yield
+    console = Console(stderr=True, highlight=False)
+    with console.status(what, spinner="dots") as status:
+        yield status.update

@@ -11,7 +11,15 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from seatline.console.invariants import Violation, forgotten_token, intruder, misplaced, strange_token, wrong_key
+from seatline.console.invariants import (
+    Violation,
+    forgotten_token,
+    intruder,
+    misplaced,
+    strange_token,
+    unlimited,
+    wrong_key,
+)
 from seatline.console.moment import JOB_FIELDS, Moment, place_of
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
@@ -21,6 +29,7 @@ __all__ = ["walk"]
 
 BITE = 500
 _GONE = -2
+_PARTS = ("", ":history", ":attempts", ":log", ":result")
 
 Found = dict[str, list[Violation]]
 
@@ -83,17 +92,19 @@ def _jobs(store: Store, ids: Sequence[str]) -> Found:
     for job_id, guess, before in zip(ids, guesses, first, strict=True):
         key, token = store.keys.job(job_id), before.get("submission", "")
         commands += [_record_of(store, job_id), ("ZSCORE", store.keys(guess), job_id)]
-        commands.append(("EXISTS", store.keys(f"token:{token}")))
-        commands += [("PTTL", key), ("PTTL", f"{key}:history"), ("PTTL", f"{key}:result")]
+        commands += [("EXISTS", store.keys(f"token:{token}")), ("ZSCORE", store.keys("expiring"), job_id)]
+        commands += [("PTTL", key + part) for part in _PARTS]
     answers, found = _together(store, commands), Found()
     for job_id, guess in zip(ids, guesses, strict=True):
         job, score = _record(next(answers)), next(answers)
-        kept, mine = bool(next(answers)), job.get("submission")
+        kept, limit, mine = bool(next(answers)), next(answers), job.get("submission")
         here = bool(job) and place_of(job) == guess
         wrong = list(misplaced(job_id, job, None if score is None else float(score))) if here else []
+        if here:
+            wrong += unlimited(job_id, job, None if limit is None else float(limit))
         if mine is not None and not kept:
             wrong.append(forgotten_token(job_id, mine))
-        for name in (f"job:{job_id}", f"job:{job_id}:history", f"job:{job_id}:result"):
+        for name in (f"job:{job_id}{part}" for part in _PARTS):
             left = int(next(answers))
             if left != _GONE:
                 wrong += wrong_key(name, left)

@@ -3,7 +3,9 @@
 A :class:`Scene` is what the server looked like in one consistent read: gates, types, pools with holders, who is live and
 who is idle. From it each waiting job gets its obstacles (``why``) or, in a listing, one word (``reason``):
 
-``due``, ``expired``, ``paused``, ``window``, ``no-worker``, ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it.
+``due``, ``retry`` (due too, but after an attempt that failed), ``expired``, ``paused``, ``window``, ``no-worker``,
+``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it. ``why`` also says ``asleep``: its workers are classic
+ones, and away.
 """
 
 from __future__ import annotations
@@ -154,7 +156,8 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
     if job.state == "scheduled" and job.due is not None:
         left = (job.due - scene.now).total_seconds()
         failed = f"attempt {job.attempt} failed ({job.error_type}); " if job.error else ""
-        found.append(Obstacle("due", f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}.", "Wait."))
+        said = f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}."
+        found.append(Obstacle("retry" if failed else "due", said, "Wait."))
     found += _gates(scene, job)
     found += _window(scene, job)
     if not scene.served(job.type):
@@ -269,6 +272,8 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
     ahead = sum(store.read(Read(commands, lambda replies: [int(reply or 0) for reply in replies])))
     if ahead < slots or not (ahead or offers):
         return None  # it could start; or there is no worker at all, which is said already
+    if away := _away(store, offers) if not slots else None:
+        return away
     if not ahead:
         return Obstacle(
             "behind", "it is next; every slot of the workers for its type is busy.", "Wait, or start more workers."
@@ -276,6 +281,23 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
     idle = f"{slots} slots of workers for it are idle" if slots else "every slot of the workers for its type is busy"
     action = f"Wait, start more workers, or: seatline jobs move {int(job.id)} --priority 1"
     return Obstacle("behind", f"{ahead} jobs stand before it and {idle}.", action)
+
+
+def _away(store: Store, offers: set[str]) -> Obstacle | None:
+    """Whether all workers of these offers take nothing now, though they are live: asleep, paused or stopping."""
+    live = [worker for worker, _ in store.read(reads.page(store.keys, "workers", 0, 1000))]
+    records = store.read(reads.worker_records(store.keys, live, []))
+    states = [
+        record.fields.get("state", "") for record in records if record.live and record.fields.get("offer") in offers
+    ]
+    if not states or any(not state.startswith(("sleeping", "paused", "stopping")) for state in states):
+        return None
+    if asleep := min((state for state in states if state.startswith("sleeping")), default=""):
+        until = asleep.removeprefix("sleeping until ")
+        return Obstacle("asleep", f"the workers for its type sleep, the first until {until}.", "Wait.")
+    return Obstacle(
+        "behind", "the workers for its type are paused or stopping.", "seatline workers resume --all, or start another."
+    )
 
 
 def job_uses(job: JobRecord) -> str | None:
@@ -294,7 +316,7 @@ class Reasons:
     def of(self, job: JobRecord) -> str:
         """Return the word: what keeps this job, after those walked before it have taken what they can."""
         if job.state == "scheduled":
-            return "due"
+            return "retry" if job.error else "due"
         if job.state != "ready":
             return "-"
         if job.expires is not None and job.expires < self._scene.now:

@@ -149,8 +149,8 @@ def _times(job: Job) -> str:
     if job.expires is None:
         return due
     until = _expires(job)
-    # Told from different clocks, they are compared by this one: only what is plainly wrong is refused.
-    if due and _from_now(until) <= _from_now(due):
+    now = int(time.time() * 1000)  # only to compare a moment with a number of seconds
+    if due and _moment_ms(until, now) <= _moment_ms(due, now):
         name, value = ("at", job.at) if job.at is not None else ("delay", job.delay)
         raise InvalidInput(
             f"expires: {job.expires!r} does not lie after {name}: {value!r}; the job could never start. "
@@ -188,9 +188,8 @@ def _expires(job: Job) -> str:
     )
 
 
-def _from_now(word: str) -> float:
-    """Return the ms from now to a moment of :func:`_times`."""
-    return int(word) if word.startswith("+") else int(word) - time.time() * 1000
+def _moment_ms(word: str, now: int) -> int:
+    return now + int(word) if word.startswith("+") else int(word)
 
 
 def job_words(job: Job) -> list[str | bytes]:

@@ -10,22 +10,28 @@
     Worker(handlers, "redis://localhost:6379/0", namespace="farm", slots=4).run()
 """
 
+from seatline.shared.errors import HandlerDied, SessionClosed, Timeout
 from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handlers
 from seatline.worker.hooks import HookContext
 from seatline.worker.outcomes import NoSeat, Retry, Skip
 from seatline.worker.sessions import Session
+from seatline.worker.shell import ExitCode
 from seatline.worker.worker import RunSummary, Worker
 
 __all__ = [
     "Cancelled",
     "Context",
+    "ExitCode",
+    "HandlerDied",
     "Handlers",
     "HookContext",
     "NoSeat",
     "Retry",
     "RunSummary",
     "Session",
+    "SessionClosed",
     "Skip",
+    "Timeout",
     "Worker",
 ]

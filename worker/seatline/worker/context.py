@@ -37,31 +37,39 @@ class Link(Protocol):
     @property
     def over(self) -> bool:
         """Whether the handler should stop."""
+        ...
 
     @property
     def fenced(self) -> bool:
         """Whether the lease may be somebody else's."""
+        ...
 
     @property
     def cancel(self) -> bool:
         """Whether somebody asked the job to stop."""
+        ...
 
     @property
     def late(self) -> bool:
         """Whether the attempt is past its timeout."""
+        ...
 
     @property
     def left(self) -> bool:
         """Whether the worker stops and hands the job back."""
+        ...
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond the moment from which the handler should stop."""
+        ...
 
     def note(self, fields: Mapping[str, Word], line: str) -> None:
         """Tell progress (fields) or a line for the job's log ('' = none)."""
+        ...
 
     def event(self, name: str, detail: str) -> None:
         """Tell a transition."""
+        ...
 
 
 class Hold:
@@ -73,13 +81,16 @@ class Hold:
         begun: its handler has been called, or is about to be.
         late: the attempt is past its handler's timeout.
         left: the worker stops: the job is handed back.
+        reported: what became of it has been told, or is about to be.
+        type, attempt: of the job, once it is known.
         stop: set while a handler runs that can be stopped from outside: called, with this, once one of these is true.
         told: takes notes (progress and log) for the server; events, the transitions.
 
     """
 
     # Plain class attributes: a hold is made for every job, and few are ever told anything.
-    begun = cancel = fenced = late = left = False
+    begun = cancel = fenced = late = left = reported = False
+    type, attempt = "", 0
     stop: Callable[[Hold], None] | None = None
     told: Callable[[Hold, Mapping[str, Word], str], None] | None = None
     events: Callable[[str, str], None] | None = None
@@ -217,6 +228,7 @@ class Context:
         delay: float | dt.timedelta | None = None,
         token: str | None = None,
         result_ttl: float | None = None,
+        expires: dt.datetime | float | dt.timedelta | None = None,
     ) -> None:
         """Enqueue a job together with this attempt's end: in the same step, only if it ends well, exactly once.
 
@@ -235,6 +247,7 @@ class Context:
             delay: counts from this attempt's end.
             token: as for enqueue.
             result_ttl: as for enqueue.
+            expires: as for enqueue; seconds count from this attempt's end.
 
         Raises:
             InvalidInput: an argument is outside its limits, or it would be the 1,001st job.
@@ -254,6 +267,7 @@ class Context:
             delay=delay,
             token=token,
             result_ttl=result_ttl,
+            expires=expires,
         )
         self.jobs.append(job_words(job))
 

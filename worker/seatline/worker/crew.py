@@ -6,14 +6,15 @@ A job that was taken becomes *work* for a slot, or a *task* for the loop. Whoeve
 server, if nobody else is taking one, and goes on with what it brings: no other thread is woken in between. The worker's
 main thread waits for a ring, a signal or the next look.
 
-Time-outs (C15). A child is stopped, a task cancelled. A thread can only be told: if it has not ended a second later its
-slot goes to others, and the job fails at once; but if it uses seats it keeps them, and its session, until it really
-returns, and is shown as overdue (C4).
+Time-outs (C15). A child is stopped, a task cancelled, a thread told. If a thread, or a task that swallows its cancellation,
+has not ended a second later its slot goes to others, and the job fails at once; but if it uses seats it keeps them, and its
+session, until it really returns, and is shown as overdue (C4).
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from queue import Empty, SimpleQueue
@@ -25,7 +26,7 @@ from seatline.shared.errors import SeatlineError, Timeout
 from seatline.worker.children import Children
 from seatline.worker.context import AsyncContext, Context, Hold, needs_of
 from seatline.worker.events import Events
-from seatline.worker.execute import execute, execute_async, failed
+from seatline.worker.execute import execute, execute_async, failed, unbegun
 from seatline.worker.handlers import Handler, Handlers
 from seatline.worker.loop import Loop, Task
 from seatline.worker.notes import Notes
@@ -47,6 +48,7 @@ class Crew:
     Attributes:
         woken: what wakes the main thread: None, or an error that ends the run.
         one_by_one: only the main thread takes turns (classic mode).
+        broken: why it cannot go on, once it cannot.
 
     """
 
@@ -65,16 +67,20 @@ class Crew:
         one_by_one: bool,
     ) -> None:
         self._name, self._handlers, self._slots = f"seatline-{worker}", handlers, slots
-        self.turns, self._notes, self._events, self._settings = turns, notes, events, settings
+        self.turns, self._events, self._settings = turns, events, settings
         self.woken: SimpleQueue[BaseException | None] = SimpleQueue()
         self.timers = Timers(f"{self._name}-timers")
         self._threads: Slots | None = None
         self._loop: Loop | None = None
         self.one_by_one = one_by_one
+        self.broken: SeatlineError | None = None
         self._nudged = False
         self._timed: set[tuple[str, str]] = set()
         self._away: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
         self._last_call: float | None = None
+        self._by_type = {type_.encode(): handlers[type_] for type_ in handlers.types}
+        self._told = notes.add
         kinds = {handlers[type_].isolation for type_ in handlers.types}
         self._plain, self._async = kinds != {"async"}, "async" in kinds
         self._children: Children | None = None
@@ -188,7 +194,10 @@ class Crew:
             self.turns.abandon(also_stopped=True)
 
     def _broken(self, error: SeatlineError) -> None:
-        self.woken.put(error)
+        """No child can be made any more: end as if told to stop, so that nothing it holds counts as lost."""
+        self.broken = error
+        self.turns.stopping = self.turns.stopping or time.monotonic() + self._settings.grace
+        self.woken.put(None)
 
     # -- one job
 
@@ -206,12 +215,12 @@ class Crew:
     def _make(self, taken: Taken) -> Work | Task:
         """Make the work of one job; a record that speaks of no type of ours must not stop the worker."""
         fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-        type_ = fields.get(b"type", b"?").decode("utf-8", "replace")
         hold = self.turns.held.get((taken.id, taken.token)) or Hold(taken.id, taken.token)
-        hold.told = self._notes.add
-        if type_ not in self._handlers:
+        handler = self._by_type.get(fields.get(b"type", b""))
+        if handler is None:
             return self._damaged(hold)
-        handler = self._handlers[type_]
+        type_ = handler.type
+        hold.told, hold.type, hold.attempt = self._told, type_, taken.attempt
         if handler.isolation == "async":
             return Task(hold, self._attempt_async(handler, hold, type_, taken, fields))
         ctx = Context(hold, type_, taken.attempt, taken.flat)
@@ -221,8 +230,8 @@ class Crew:
             logins = self._handlers.logins
 
             def run() -> Report:
-                if hold.left:
-                    return Report(hold.id, hold.token, "returned")
+                if hold.over and (report := unbegun(hold)):
+                    return report
                 hold.begun = True
                 return execute(handler, logins, ctx, fields)
 
@@ -231,8 +240,8 @@ class Crew:
 
     def _attempt(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields, flat: Sequence[bytes]) -> Report:
         """Run one in a slot's thread, with whatever its handler wants."""
-        if hold.left:
-            return Report(hold.id, hold.token, "returned")
+        if report := unbegun(hold):
+            return report
         hold.begun = True
         lease = (hold.id, hold.token)
         if self._events.detailed and not needs_of(fields, handler.uses):
@@ -248,46 +257,58 @@ class Crew:
         finally:
             if timer:
                 timer.cancel()
-                self._timed.discard(lease)
-                if lease in self._away and self._threads:
-                    self._away.discard(lease)
-                    self._threads.remove()
+                self._back(handler, lease)
 
     def _attempt_async(
         self, handler: Handler, hold: Hold, type_: str, taken: Taken, fields: Fields
     ) -> Coroutine[Any, Any, Report]:
         ctx = AsyncContext(hold, type_, taken.attempt, taken.flat)
-        attempt = execute_async(handler, self._handlers.logins, ctx, fields)
         if not self._events.detailed and handler.timeout is None:
-            return attempt
+            return execute_async(handler, self._handlers.logins, ctx, fields)
         if self._events.detailed:
             hold.events = functools.partial(self._events.job, ctx)
-        return self._watched(handler, hold, fields, attempt)
+        return self._watched(handler, hold, ctx, fields)
 
-    async def _watched(
-        self, handler: Handler, hold: Hold, fields: Fields, attempt: Coroutine[Any, Any, Report]
-    ) -> Report:
+    async def _watched(self, handler: Handler, hold: Hold, ctx: AsyncContext, fields: Fields) -> Report:
         if not needs_of(fields, handler.uses):
             hold.event("execute", "")
-        timer = None if handler.timeout is None else self.timers.after(handler.timeout, lambda: hold.say("late"))
+        timer, lease = None, (hold.id, hold.token)
+        if handler.timeout is not None:
+            self._timed.add(lease)
+            timer = self.timers.after(handler.timeout, lambda: self._late(handler, hold, ctx, fields))
         try:
-            return await attempt
+            return await execute_async(handler, self._handlers.logins, ctx, fields)
         finally:
             if timer:
                 timer.cancel()
+                self._back(handler, lease)
+
+    def _back(self, handler: Handler, lease: tuple[str, str]) -> None:
+        """One with a timeout has returned."""
+        with self._lock:
+            self._timed.discard(lease)
+            if lease in self._away:
+                self._away.discard(lease)
+                if self._threads and handler.isolation == "thread":
+                    self._threads.remove()
 
     def _late(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields) -> None:
         hold.say("late")
-        if handler.isolation == "thread":
+        if not handler.in_child:
             self.timers.after(OVERDUE_AFTER, lambda: self._overdue(handler, hold, ctx, fields))
 
     def _overdue(self, handler: Handler, hold: Hold, ctx: Context, fields: Fields) -> None:
-        """Its thread does not listen: others get its slot, as long as there are not too many such threads."""
-        lease = (hold.id, hold.token)
-        if lease not in self._timed or self._threads is None or len(self._away) >= self._slots:
-            return
-        self._away.add(lease)
-        self._threads.add()
+        """Its thread, or task, does not listen: others get its slot, as long as there are not too many such."""
+        lease, threads = (hold.id, hold.token), self._threads
+        with self._lock:
+            if lease not in self._timed:
+                return
+            if len(self._away) >= self._slots:
+                self.timers.after(OVERDUE_AFTER, lambda: self._overdue(handler, hold, ctx, fields))
+                return
+            self._away.add(lease)
+            if threads and handler.isolation == "thread":
+                threads.add()
         limit = handler.timeout or 0
         said = f"job {int(hold.id)} {handler.type} ignores its timeout of {limit:g} s; its slot goes to others"
         if needs_of(fields, handler.uses):
@@ -295,7 +316,7 @@ class Crew:
             self.turns.replaced.add(lease)
             hold.note({"overdue": int(time.time() * 1000)}, "")
         else:
-            error = Timeout(f"it ran longer than its timeout of {limit:g} s, and its thread does not end")
+            error = Timeout(f"it ran longer than its timeout of {limit:g} s, and does not end")
             self.turns.tell(failed(handler, ctx, fields, error, told=""))
         self._events.tell("overdue", said, job=hold.id, type=handler.type, attempt=ctx.attempt)
         self.woken.put(None)

@@ -60,7 +60,10 @@ class Events:
             text = f"{event}: {said}" if said else event
             log.log(level, "%s", text, extra={"seatline": {"event": event, "worker": self._worker, **fields}})
         if self._sink:
-            self._sink(event, fields)
+            try:
+                self._sink(event, fields)
+            except Exception:
+                log.exception("the sink met a bug at %s; the worker goes on", event)
 
     def job(self, ctx: Context, event: str, detail: str = "") -> None:
         """Tell one of an attempt."""

@@ -12,27 +12,33 @@ The life of an attempt, in order:
 How it ends, the first that is true: its lease may be somebody else's, or the worker hands it back (``abandoned``); it was
 past its timeout (``Timeout``); it left because it was cancelled; ``Skip``; ``NoSeat`` (back to its place, uncounted); any
 other exception is a failure with type, message and traceback, which the retry rule may turn into another attempt.
+
+A process that the handler has forked ends where the handler does: neither session nor lease are its own (F19).
 """
 
+# pyright: reportPrivateUsage=false
+# The worker's side of a context is not for handlers.
 from __future__ import annotations
 
+import os
 import random
+import sys
 import traceback
 from collections.abc import Generator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from typing import Any, Final, cast
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from typing import Any, Final, NoReturn, cast
 
 from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
 from seatline.shared.job import RESULT_TTL, attempt_text
-from seatline.worker.context import Cancelled, Context, needs_of
+from seatline.worker.context import Cancelled, Context, Hold, needs_of
 from seatline.worker.handlers import Handler
 from seatline.worker.outcomes import NoSeat, RetryAfter, Skip, next_delay
 from seatline.worker.sessions import Login, opened, opened_async, sessions_of
 
-__all__ = ["execute", "execute_async", "failed"]
+__all__ = ["execute", "execute_async", "failed", "unbegun"]
 
 MESSAGE_MOST: Final = 2_000
 TRACEBACK_MOST: Final = 16_000
@@ -48,13 +54,13 @@ def execute(handler: Handler, logins: Logins, ctx: Context, fields: Fields) -> R
     try:
         named = _params(handler, fields)
         if not handler.needs and b"uses" not in fields:
-            value = handler.function(ctx, **named)
+            value = _called(handler, ctx, named)
         else:
             with ExitStack() as stack, _sessions(handler, ctx, fields) as sessions:
                 for pool, session in sessions.items():
                     stack.enter_context(opened(session, logins.get(pool), ctx._link.event))  # noqa: SLF001 - its worker's side
                 ctx._link.event("execute", "")  # noqa: SLF001 - as above
-                value = handler.function(ctx, **named)
+                value = _called(handler, ctx, named)
         return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler ends its job, never the worker
         return _raised(handler, ctx, fields, error)
@@ -65,7 +71,7 @@ async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: 
     try:
         named = _params(handler, fields)
         if not handler.needs and b"uses" not in fields:
-            value = await handler.function(ctx, **named)
+            value = await _awaited(handler, ctx, named)
         else:
             async with AsyncExitStack() as stack:
                 with _sessions(handler, ctx, fields) as sessions:
@@ -74,10 +80,17 @@ async def execute_async(handler: Handler, logins: Logins, ctx: Context, fields: 
                             opened_async(session, logins.get(pool), ctx._link.event)  # noqa: SLF001 - as above
                         )
                     ctx._link.event("execute", "")  # noqa: SLF001 - as above
-                    value = await handler.function(ctx, **named)
+                    value = await _awaited(handler, ctx, named)
         return _ended(handler, ctx, fields, value)
     except BaseException as error:  # noqa: BLE001 - as above, and a task that was cancelled
         return _raised(handler, ctx, fields, error)
+
+
+def unbegun(hold: Hold) -> Report | None:
+    """Say what becomes of a job that is to stop before its handler was called; None: it is to begin."""
+    if hold.left or hold.fenced:
+        return Report(hold.id, hold.token, "returned")
+    return Report(hold.id, hold.token, "cancelled") if hold.cancel else None
 
 
 def failed(
@@ -112,6 +125,47 @@ def failed(
             report.outcome, report.result_ms = "retry", int(pause * 1000)
             report.result = attempt_text(ctx.attempt, ctx._link.worker, kind, message, told).encode()  # noqa: SLF001 - as above
     return report
+
+
+class _Forks:
+    """How many forks lie between this process and the one that imported this module: cheaper to ask than the pid."""
+
+    count = 0
+
+    @classmethod
+    def one_more(cls) -> None:
+        cls.count += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Forks.one_more)
+
+
+def _called(handler: Handler, ctx: Context, named: dict[str, Any]) -> Any:
+    forks = _Forks.count
+    try:
+        return handler.function(ctx, **named)
+    finally:
+        if forks != _Forks.count:
+            _end_fork()
+
+
+async def _awaited(handler: Handler, ctx: Context, named: dict[str, Any]) -> Any:
+    forks = _Forks.count
+    try:
+        return await handler.function(ctx, **named)
+    finally:
+        if forks != _Forks.count:
+            _end_fork()
+
+
+def _end_fork() -> NoReturn:
+    """End a process that the handler has forked, and say what it raised: nobody else would."""
+    error = sys.exception()
+    if error:
+        with suppress(Exception):
+            traceback.print_exception(error)
+    os._exit(1 if error else 0)
 
 
 def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
@@ -175,17 +229,21 @@ def _raised(handler: Handler, ctx: Context, fields: Fields, error: BaseException
     if isinstance(error, Skip):
         return Report(ctx.id, ctx.token, "skipped", ["reason", _clean(error.reason)], jobs=ctx.jobs)
     if isinstance(error, NoSeat):
-        refused = tuple(needs_of(fields, handler.uses)) if error.pool is None else (error.pool,)
-        if len(refused) == 1:
+        needs = needs_of(fields, handler.uses)
+        refused = tuple(needs) if error.pool is None else (error.pool,)
+        if len(refused) == 1 and refused[0] in needs:
             return Report(ctx.id, ctx.token, "returned", refused=refused)
-        error = NoSeat(f"{error} (which pool? raise NoSeat(pool=...): this job uses {', '.join(refused) or 'none'})")
+        # Given back, it would be taken again at once: no pool that it uses is closed.
+        used = f"this job uses {', '.join(needs) or 'none'}"
+        wrong = f"NoSeat names pool {error.pool}, but" if error.pool else "which pool? raise NoSeat(pool=...):"
+        error = NoSeat(f"{error} ({wrong} {used})")
     return failed(handler, ctx, fields, error)
 
 
 def _kind(error: BaseException) -> str:
     kind = type(error).__qualname__
-    if isinstance(error, RetryAfter):
-        kind = "Retry.after"
+    if isinstance(error, RetryAfter | NoSeat):
+        kind = "Retry.after" if isinstance(error, RetryAfter) else "NoSeat"
     elif type(error).__module__ not in {"builtins", "__main__"} and not isinstance(error, SeatlineError):
         kind = f"{type(error).__module__}.{kind}"
     return _clean(kind[:200])

@@ -182,6 +182,10 @@ class Handlers:
         def declare(function: F) -> F:
             if pool in self.logins:
                 raise UnknownHandlers(f"pool {pool}: two logins. Keep one.")
+            if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+                raise UnknownHandlers(
+                    f"pool {pool}: put @contextmanager (or @asynccontextmanager) on {_name(function)}."
+                )
             self.logins[pool] = function
             return function
 

@@ -68,7 +68,7 @@ class HookContext:
         session = Session(pool, seats, hook=self.name)
         with (
             self.queue.pools.session(pool, seats, timeout=timeout, name=name),
-            opened(session, login, lambda *_: None),
+            opened(session, login, _nobody),
         ):
             yield session
 
@@ -87,6 +87,10 @@ class Hooks:
         self._worker, self._settings, self._handlers = worker, settings, handlers
         self._events, self._url = events, url
 
+    def declared(self, name: str) -> bool:
+        """Whether there is any of this name."""
+        return bool(self._handlers.hooks[name])
+
     def run(self, name: str) -> None:
         """Run all hooks of this name, in the order in which they were declared."""
         self._events.tell(name)
@@ -94,8 +98,12 @@ class Hooks:
             ctx = HookContext(name, self._worker, self._settings, self._handlers, self._url())
             try:
                 hook(ctx)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._events.tell("hook-failed", f"{name}: {type(error).__name__}: {error}", hook=name)
                 log.debug("%s", name, exc_info=True)
             finally:
                 ctx.close()
+
+
+def _nobody(_event: str, _detail: str) -> None:
+    """Hear of a hook's session: the hook itself is told, that is enough."""

@@ -66,7 +66,7 @@ class Leases:
         self._notes: dict[tuple[str, str], tuple[Suspect, float]] = {}
         self._confirmed = time.monotonic()
         self._stop = threading.Event()
-        self._hurry = threading.Event()
+        self._hurry, self._renewed = threading.Event(), threading.Event()
         self._heard = ""
         self._thread: threading.Thread | None = None
 
@@ -80,9 +80,11 @@ class Leases:
         threading.Thread(target=self._watch, name=f"seatline-guard-{self._worker}", daemon=True).start()
 
     def stop(self) -> None:
-        """End the threads; a second call does nothing."""
+        """End the threads; a second call does nothing. Whatever is still held is fenced: nobody renews it any more."""
         self._stop.set()
         self._hurry.set()
+        for hold in list(self.held.values()):
+            hold.say("fenced")
         if self._thread:
             self._thread.join(timeout=self._settings.timeout + 1)
             self._thread = None
@@ -90,6 +92,12 @@ class Leases:
     def look(self) -> None:
         """Renew now: somebody has something to tell this worker."""
         self._hurry.set()
+
+    def hear(self) -> None:
+        """Renew now and wait for what is asked of this worker; not for long if the server is away again."""
+        self._renewed.clear()
+        self._hurry.set()
+        self._renewed.wait(self._settings.timeout)
 
     def _run(self) -> None:
         stop, hurry = self._stop, self._hurry
@@ -108,6 +116,7 @@ class Leases:
             except Exception:
                 log.exception("the renewing thread met a bug; it goes on")
                 self._notes.clear()
+            self._renewed.set()
             pause = max(0.01, self._settings.renew - (time.monotonic() - began))
 
     def _renew(self, began: float) -> None:
@@ -143,6 +152,7 @@ class Leases:
             if renewal.asked != self._heard:
                 self._heard = renewal.asked
                 self._asked(renewal.asked)
+                self._hurry.set()  # and tell at once how it is now
         self._confirmed = began
         self._planned(planned)
         if time.monotonic() - began > self._settings.renew:

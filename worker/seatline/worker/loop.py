@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from seatline.shared.calls.workers import Report
 from seatline.worker.context import Hold
+from seatline.worker.execute import unbegun
 
 __all__ = ["Loop", "Task"]
 
@@ -67,22 +68,20 @@ class Loop:
             task = create(self._run_one(hold, attempt))
             running[hold] = task
             hold.stop = self._stop
-            if hold.over:
-                task.cancel()
 
     def _stop(self, hold: Hold) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cancel, hold)
 
     def _cancel(self, hold: Hold) -> None:
-        if task := self._running.get(hold):
+        # One that has not begun is not cancelled: it would never run, nor report. It looks for itself when it begins.
+        if hold.begun and (task := self._running.get(hold)):
             task.cancel()
 
     async def _run_one(self, hold: Hold, attempt: Coroutine[Any, Any, Report]) -> None:
         try:
-            if hold.left:
+            if hold.over and (report := unbegun(hold)):
                 attempt.close()
-                report = Report(hold.id, hold.token, "returned")
             else:
                 hold.begun = True
                 report = await attempt

@@ -2,7 +2,7 @@
 
 Handlers never wait for them: the newest progress and the lines are kept here and sent twice a second, for all jobs in one
 call, fenced by each lease's token (C17). What is left of a job is sent before its end is told. The server away or full:
-they wait here, the newest 1,000 lines a job, and never fail a job (F20).
+they wait here, the newest 999 lines a job, and never fail a job (F20).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ log = logging.getLogger("seatline.worker")
 Lease = tuple[str, str]
 #: Seconds between two sendings.
 PACE: Final = 0.5
-LINES_KEPT: Final = 1_000
+#: Beside them goes a line that tells how many are missing: a job keeps 1,000.
+LINES_KEPT: Final = 999
 #: Jobs and lines of one call.
 JOBS_MOST: Final = 64
 LINES_MOST: Final = 1_000
@@ -106,6 +107,7 @@ class Notes:
                 taken.append((leases[0], waiting))
                 bite.append(Note(*leases[0], waiting.fields, now))
                 if later:
+                    waiting.lines = deque(now[bool(waiting.lost) :], maxlen=LINES_KEPT)
                     rest = _Waiting()
                     rest.lines.extend(later)
                     self._back(leases[0], rest)

@@ -6,7 +6,7 @@ The rule is pure: delays are functions of the attempt's number and of a chance b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput
@@ -84,8 +84,8 @@ class Retry:
             if type(value) not in {int, float} or not low <= value <= high:
                 raise InvalidInput(f"retry {name}: {value!r} is not a number from {low:g} to {high:g}{unit}.")
         for name in ("only", "never"):
-            kinds = getattr(self, name)
-            for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+            kinds: object = getattr(self, name)
+            for kind in cast("tuple[object, ...]", kinds) if isinstance(kinds, tuple) else (kinds,):
                 if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                     raise InvalidInput(f"retry {name}: {kind!r} is not an exception class, or a tuple of them.")
 
@@ -105,8 +105,10 @@ class Retry:
         try:
             grown = self.first * self.factor ** (attempt - 1)
         except OverflowError:
-            grown = self.most
-        return min(self.most, grown) * (1 + self.jitter * (2 * chance - 1))
+            grown = self.most if self.first else 0.0
+        middle = min(self.most, grown)
+        least, most = middle * (1 - self.jitter), min(self.most, middle * (1 + self.jitter))
+        return min(most, least + (most - least) * chance)
 
 
 def next_delay(rule: Retry | None, attempt: int, error: BaseException, chance: float) -> float | None:

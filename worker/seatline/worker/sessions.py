@@ -10,6 +10,8 @@ authoritative for the *seats* is the server: they go with the job's lease, not w
   itself hands out (a cursor, a document) is beyond the guard
 """
 
+# pyright: reportPrivateUsage=false
+# A session's life is led here, not by who holds it.
 from __future__ import annotations
 
 import logging
@@ -17,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mappi
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from seatline.shared.errors import SessionClosed
+from seatline.shared.errors import InvalidInput, SessionClosed
 from seatline.worker.outcomes import NoSeat
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ class _Guard:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(_inside(self), name)
-        return _Guard(object.__getattribute__(self, "_seatline_session"), found) if callable(found) else found
+        if not callable(found) or isinstance(found, type):  # a class, such as an exception to catch, is no way in
+            return found
+        return _Guard(object.__getattribute__(self, "_seatline_session"), found)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(_inside(self), name, value)
@@ -160,9 +164,9 @@ def _inside(guard: _Guard) -> Any:
 @contextmanager
 def opened(session: Session, login: Login | None, tell: Tell) -> Generator[Session]:
     """Log in, and out whatever happens; ``tell(event, detail)`` hears of session-open, session-close, logout-failed."""
-    manager = cast("AbstractContextManager[Any]", login(session)) if login else None
     tell("session-open", session.pool)
     try:
+        manager = _plain(session, login(session)) if login else None
         with _pool_named(session):
             session._open(manager.__enter__() if manager else None)  # noqa: SLF001 - left below, without the job's error
         try:
@@ -173,7 +177,7 @@ def opened(session: Session, login: Login | None, tell: Tell) -> Generator[Sessi
                 # The job's own error is not thrown into the login: one without try/finally logs out all the same.
                 if manager:
                     manager.__exit__(None, None, None)
-            except Exception as error:  # noqa: BLE001 - never hides the job's own outcome
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - never hides the job's own outcome
                 tell("logout-failed", _said(session, error))
     finally:
         session._close()  # noqa: SLF001 - as above
@@ -183,27 +187,39 @@ def opened(session: Session, login: Login | None, tell: Tell) -> Generator[Sessi
 @asynccontextmanager
 async def opened_async(session: Session, login: Login | None, tell: Tell) -> AsyncGenerator[Session]:
     """Do the same for an async handler, whose login may be async or not."""
-    found = login(session) if login else None
-    if found is not None and not isinstance(found, AbstractAsyncContextManager):
-        with opened(session, lambda _: found, tell):
+    found: object = login(session) if login else None
+    if login and not isinstance(found, AbstractAsyncContextManager):
+        with opened(session, lambda _: cast("AbstractContextManager[Any]", found), tell):
             yield session
         return
+    manager = cast("AbstractAsyncContextManager[Any] | None", found)
     tell("session-open", session.pool)
     try:
         with _pool_named(session):
-            session._open(await found.__aenter__() if found else None)  # noqa: SLF001 - as above
+            session._open(await manager.__aenter__() if manager else None)  # noqa: SLF001 - as above
         try:
             yield session
         finally:
             session._close()  # noqa: SLF001 - as above
             try:
-                if found:
-                    await found.__aexit__(None, None, None)
-            except Exception as error:  # noqa: BLE001 - as above
+                if manager:
+                    await manager.__aexit__(None, None, None)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
                 tell("logout-failed", _said(session, error))
     finally:
         session._close()  # noqa: SLF001 - as above
         tell("session-close", session.pool)
+
+
+def _plain(session: Session, made: object) -> AbstractContextManager[Any]:
+    """Refuse what a login returned if it is no plain context manager."""
+    if isinstance(made, AbstractContextManager):
+        return cast("AbstractContextManager[Any]", made)
+    if isinstance(made, AbstractAsyncContextManager):
+        raise InvalidInput(f"the login of pool {session.pool} is async: only an async def handler can use it.")
+    raise InvalidInput(
+        f"the login of pool {session.pool} returned {made!r}, no context manager. Put @contextmanager on it, and yield."
+    )
 
 
 @contextmanager
@@ -216,7 +232,7 @@ def _pool_named(session: Session) -> Generator[None]:
         raise
 
 
-def _said(session: Session, error: Exception) -> str:
+def _said(session: Session, error: BaseException) -> str:
     text = f"log-out of {session.pool}: {type(error).__name__}: {error}"
     log.warning("%s (the job's own outcome stands)", text)
     return text

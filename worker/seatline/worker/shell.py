@@ -4,7 +4,7 @@ It runs in a child process (``children/``), in its process group: what stops the
 processes. The child follows it: output to the job's log as it comes, words to us (``printed.py``), a stop as SIGTERM to
 the command. What it leaves running when it has ended is killed like that of any handler.
 
-What the command gets: the worker's environment without ``SEATLINE_*``, then ``env``, then::
+What the command gets: the worker's environment without ``SEATLINE_*`` (but SEATLINE_EMBEDDED=never), then ``env``, then::
 
     PARAM_<NAME>              each param: text as it is, other values as JSON
     SEATLINE_JOB              16 digits
@@ -13,7 +13,7 @@ What the command gets: the worker's environment without ``SEATLINE_*``, then ``e
     SEATLINE_SESSION_<POOL>   what the login of a pool yielded: text as it is, plain data as JSON; other clients are
                               of no use to another process
 
-In names, letters become upper case and all but letters and digits ``_``. A variable that the kernel would not take
+In names, letters become upper case, and all but ASCII letters and digits ``_``. A variable that the kernel would not take
 (128 KiB and more) is left out, and the log says so. Nothing is written to the command's standard input.
 """
 
@@ -174,7 +174,9 @@ class Command:
 
     def _environment(self, ctx: Context, params: Mapping[str, Any]) -> dict[str, str]:
         inner: Any = ctx
-        env = {name: value for name, value in os.environ.items() if not name.startswith("SEATLINE_")}
+        # A child's own environment says only that there is no server to be had; a command is to know that, too.
+        kept = "SEATLINE_EMBEDDED"
+        env = {name: value for name, value in os.environ.items() if name == kept or not name.startswith("SEATLINE_")}
         env |= self._env
         ours = {f"PARAM_{_upper(name)}": _as_text(value) for name, value in sorted(params.items())}
         ours["SEATLINE_PARAMS"] = json.dumps(_plain(params), ensure_ascii=False)
@@ -303,7 +305,7 @@ def _filled(item: list[tuple[str, str | None]], params: Mapping[str, Any]) -> st
 
 
 def _upper(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
 
 
 def _as_text(value: Any) -> str:

@@ -75,14 +75,14 @@ class RunSummary:
         """Jobs that ended here."""
         return self.succeeded + self.skipped + self.failed + self.cancelled
 
-    def count(self, outcome: str, state: str) -> None:
-        """Add one settled report."""
+    def count(self, outcome: str, state: str, *, back: bool = False) -> None:
+        """Add one settled report; ``back``: of a job that goes back to its place because its worker stops."""
         if state == "stale":
             self.stale += 1
         elif outcome == "retry" and state in {"scheduled", "ready"}:
             self.retried += 1
         elif state == "ready":
-            self.handed_back += outcome == "abandoned"
+            self.handed_back += back or outcome == "abandoned"
         else:
             setattr(self, state, getattr(self, state) + 1)
 
@@ -95,6 +95,7 @@ class Turns:
             still runs. Shared with the renewing thread.
         look_at: when to look again if nothing rings (monotonic seconds).
         stopping: when patience ends (monotonic seconds), or None while nobody has said stop.
+        again: the last turn did not see all that it might have: look again at once, in a burst too.
         paused: takes no new jobs until it is resumed.
         replaced: held jobs whose slot has been given to others: their handlers ignore their timeout.
         last_error: (id, type of error, first line) of the job that failed last.
@@ -112,7 +113,7 @@ class Turns:
         self.summary = RunSummary()
         self.look_at = 0.0
         self.stopping: float | None = None
-        self.paused = False
+        self.again = self.paused = False
         self.replaced: set[tuple[str, str]] = set()
         self.last_error = ""
         self.bell: Callable[[], str] = lambda: ""
@@ -125,8 +126,10 @@ class Turns:
     # -- what others say
 
     def tell(self, report: Report) -> None:
-        """Add a report for the next turn, unless the job was handed back already."""
-        if (report.id, report.token) in self.held:
+        """Add a report for the next turn, unless one of this attempt was told already (it was handed back)."""
+        hold = self.held.get((report.id, report.token))
+        if hold and not hold.reported:
+            hold.reported = True
             self._reports.append(self._left(report) if report.outcome == "abandoned" else report)
 
     @property
@@ -153,12 +156,16 @@ class Turns:
         and reports by itself, so that it never runs twice; ``also_stopped``: hand it back nevertheless.
         """
         with self._lock:
-            told = {(report.id, report.token) for report in self._reports}
-            for lease, hold in list(self.held.items()):
+            for hold in list(self.held.values()):
                 if not hold.left:
                     hold.say("left")
-                if lease not in told and (also_stopped or hold.stop is None):
+                if also_stopped or hold.stop is None:
                     self.tell(Report(hold.id, hold.token, "abandoned" if hold.begun else "returned"))
+
+    def give_back(self, jobs: Sequence[Taken]) -> None:
+        """Give back, with the next turn, what was taken and not begun: uncounted, to its place."""
+        for taken in jobs:
+            self.tell(Report(taken.id, taken.token, "returned"))
 
     # -- exchanges
 
@@ -255,7 +262,7 @@ class Turns:
                 self._reports.extendleft(reversed(reports))
                 self._known = self._listed = False
                 continue
-            self._listed = bool(bell)
+            self._listed, self.again = bool(bell), told.due == 0
             for report, state in zip(reports, told.states, strict=True):
                 self._settled(report, state)
             late = time.monotonic() - asked > self._store.settings.lease / 2
@@ -324,27 +331,34 @@ class Turns:
 
     def _settled(self, report: Report, state: str) -> None:
         lease = (report.id, report.token)
-        self.held.pop(lease, None)
-        self.replaced.discard(lease)
-        self.summary.count(report.outcome, state)
+        hold = self.held.pop(lease, None)
+        if hold:
+            hold.told = None  # a thread that does not end has nothing more to tell
+        if self.replaced:
+            self.replaced.discard(lease)
         if state == "succeeded":
+            self.summary.succeeded += 1
             if self._events.detailed:
-                self._tell_end(report, state)
-        elif state == "stale":
+                self._tell_end(report, state, hold)
+            return
+        # Also one that a stop has met before its handler was called: it has not ended here.
+        self.summary.count(report.outcome, state, back=self.stopping is not None and not report.refused)
+        if state == "stale":
             said = f"job {int(report.id)}: its lease was taken back; the report ({report.outcome}) changed nothing"
-            self._events.tell("stale", said, job=report.id, outcome=report.outcome)
+            self._events.tell("stale", said, **_whose(report, hold), outcome=report.outcome)
         else:
             if report.error:
                 self.last_error = f"job {int(report.id)} {report.error[0]}: {report.error[1].splitlines()[0][:200]}"
-            self._tell_end(report, state)
+            self._tell_end(report, state, hold)
 
-    def _tell_end(self, report: Report, state: str) -> None:
+    def _tell_end(self, report: Report, state: str, hold: Hold | None) -> None:
         why = f": {report.error[0]}: {report.error[1].splitlines()[0]}" if report.error else ""
         event = state if state in {"failed", "interrupted"} else "settled"
         if report.outcome == "retry" and state in {"scheduled", "ready"}:
             event, why = "retry", f" in {report.result_ms / 1000:g} s{why}"
         said = f"job {int(report.id)} {state}{why}"
-        self._events.tell(event, said, job=report.id, state=state, error=report.error and report.error[0])
+        error = {"error": report.error[0]} if report.error else {}
+        self._events.tell(event, said, **_whose(report, hold), state=state, **error)
 
     def _left(self, report: Report) -> Report:
         """Say who left a job; kept only if it becomes interrupted (T4: where)."""
@@ -381,3 +395,10 @@ class Turns:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self._enough():
             waiter.wait(0.1)
+
+
+def _whose(report: Report, hold: Hold | None) -> dict[str, object]:
+    """Return the fields that name an attempt."""
+    if hold is None or not hold.type:
+        return {"job": report.id}
+    return {"job": report.id, "type": hold.type, "attempt": hold.attempt}

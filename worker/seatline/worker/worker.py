@@ -147,7 +147,7 @@ class Worker:
         self._cycle: Normal | Classic = (
             Classic(self._crew, self._hooks, self._events, self.settings, self._leases, self.store)
             if classic
-            else Normal(self._crew, self._hooks, self._events)
+            else Normal(self._crew, self._hooks, self._events, self._leases)
         )
         self._ear: Ear | None = None
         self._ended_by: WorkerStuck | None = None
@@ -169,15 +169,19 @@ class Worker:
             ServerRefused, InvalidInput, HandlerDiffers: it cannot begin (or, later, the server refuses more than a login).
             ServerError: it was told to stop while the server was away; its leases run out by themselves.
             WorkerStuck: the watchdog ended it.
+            SeatlineError: it can make no child processes any more; what it held was handed back.
 
         """
         self._events.begin()
+        _fill_standard_streams()
         self._clock.at_once = burst or self.classic
         self._crew.fork()  # first of all: children must share no thread and no connection with this process
         with self._signals():
             try:
                 self._begin(burst=burst)
                 self._cycle.run(burst=burst)
+                if self._crew.broken:
+                    raise self._crew.broken
             except Exception as error:
                 if self._ended_by is not None and error is not self._ended_by:
                     raise self._ended_by from error
@@ -210,7 +214,7 @@ class Worker:
 
     def _begin(self, *, burst: bool) -> None:
         types = ", ".join(self.handlers.types)
-        kind = "1 slot, classic," if self.classic else f"{self.slots} slots"
+        kind = f"{self.slots} slot{'s' if self.slots > 1 else ''}{', classic,' if self.classic else ''}"
         said = f"worker {self.id}: {kind} for {types} at {self.store.place}"
         self._events.tell("startup", said, slots=self.slots, types=self.handlers.types, classic=self.classic)
         self._hooks.run("on_startup")
@@ -220,7 +224,6 @@ class Worker:
                 ear = self._ear
                 self._turns.bell = lambda: ear.name
             self._leases.start()  # before the login, which waits for a server that is away: the watchdog must not
-            self._turns.log_in()
         self._crew.start()
 
     def _end(self) -> None:
@@ -233,7 +236,7 @@ class Worker:
         self._hooks.run("on_shutdown")
         self.store.close()
         done, back = self.summary.done, self.summary.handed_back + self.summary.interrupted
-        said = f"worker {self.id} leaves: {done} jobs done, {back} handed back"
+        said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done, {back} handed back"
         self._events.tell("shutdown", said, done=done, handed_back=back)
 
     # -- what others ask and say
@@ -300,6 +303,15 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _fill_standard_streams() -> None:
+    """Open those that are closed on the null device: else a connection gets the number, and who prints writes into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest free number: this one
 
 
 def memory() -> int:

@@ -13,15 +13,15 @@ local function come_later(list)
   for i = 2, #list, 2 do coming[list[i]] = true end
 end
 
--- Returns two functions, to look and to write, and the list of where each job's words begin, which is to be filled. They
--- are made when they are wanted: most turns bring no jobs.
+-- Returns two functions, to look at a job and to take them all. They are made when they are wanted: most turns bring none.
 local function acceptance()
   local starts, existed, newly = {}, {}, {}
 
-  -- The id that the i-th job's token stands for ('#k': the k-th of this call, '': it has other content), nil if it is
-  -- new. Such a job is not taken.
-  local function existing(i, at)
-    local token, content = ARGV[at + 2], ARGV[at + 3]
+  -- The next job, whose words begin at `at`. Returns the id that its token stands for ('#k': the k-th of this call, '':
+  -- it has other content): then it is not taken.
+  local function look(at)
+    local i, token, content = #starts + 1, ARGV[at + 2], ARGV[at + 3]
+    starts[i] = at
     if token == '' then return nil end
     local before = redis.call('GET', ns .. 'token:' .. token) or newly[token]
     if not before then
@@ -40,7 +40,7 @@ local function acceptance()
     return string.format('%.0f', word)
   end
 
-  -- Take them all but those that existed. INCRBY and HSET come first, so a full server
+  -- Take those that are new. INCRBY and HSET come first, so a full server
   -- refuses them, unless something was written before. Returns the first number, how many are new, the ids of the new.
   local function accept()
     local new, ids, lines, rings, later, limits = 0, {}, {}, {}, {}, {}
@@ -102,5 +102,5 @@ local function acceptance()
     return first, new, ids
   end
 
-  return existing, accept, starts
+  return look, accept
 end

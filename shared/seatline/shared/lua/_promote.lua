@@ -3,11 +3,6 @@
 -- damaged record is dropped: it must not stop the others. Needs _base, _bells, _lines, _seats, _finish, _withdraw.
 local upcoming = nil  -- the next moment that is planned, if this call has looked and nothing is due
 
-local function ends_late(id, listeners)
-  finish(id, 'expired', listeners)
-  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', id)
-end
-
 -- Those that have started or ended, or have been submitted again, stand in expiring until they come up here.
 local function expire(most)
   local up = redis.call('ZRANGEBYSCORE', ns .. 'expiring', '-inf', '(' .. now, 'LIMIT', 0, most)
@@ -17,7 +12,7 @@ local function expire(most)
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'expires')
     if (job[1] == 'ready' or job[1] == 'scheduled') and job[2] and job[5] and tonumber(job[5]) < now then
       leave_place(id, job[1], job[2], job[3])
-      ends_late(id, job[4])
+      finish(id, 'expired', job[4])
     end
   end
 end

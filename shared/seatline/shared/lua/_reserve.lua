@@ -1,7 +1,6 @@
 -- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
 -- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
--- looked at again. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _promote.
-local LATE_MOST = 200  -- jobs that come too late, found in one call
+-- looked at again. Needs _base, _bells, _lines, _seats, _finish.
 
 -- Step a line: the next head of the present bite, or of the next one.
 local function step_line(line)
@@ -39,47 +38,48 @@ local function open_lines(types, want)
   return lines
 end
 
--- Look at the best entry of an index, behind those passed over, until one is true; what is not is put right. At most 200
--- a call.
-local function look_up(group)
-  group.id, group.priority = nil, nil
-  for _ = 1, 200 do
-    local best = redis.call('ZRANGE', group.index, group.passed, group.passed, 'WITHSCORES')
-    if not best[1] then return end
-    local id, type, uses = string.match(best[1], '^(%d+) (%S+) ?(.*)$')
-    if uses == '' then uses = nil end
-    local v = group.types[type] or redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'offers',
-      'indexed', 'opens', 'closes')
-    if v[6] and (tonumber(v[6]) > now or tonumber(v[7] or 0) <= now) then v[1] = 'shut' end
-    group.types[type] = v
-    local head = redis.call('ZRANGE', line_key(type, uses), 0, 0, 'WITHSCORES')
-    if not v[1] and head[1] == id and head[2] == best[2] and (uses or v[2] or 'none') == group.spec then
-      offers_said(type, v[4])
-      group.id, group.priority, group.entry = id, tonumber(best[2]), best[1]
-      group.key, group.type, group.uses, group.if_lost = line_key(type, uses), type, uses, v[3] or 'interrupt'
-      return
-    end
-    redis.call('ZREM', group.index, best[1])
-    if not v[1] then index_head(type, uses, v[5], uses or v[2] or 'none') end
-  end
-end
-
--- Step an index: the job leaves its line at once, and the line's next head takes its place here.
-local function step_index(group)
-  redis.call('ZREM', group.key, group.id)
-  redis.call('ZREM', group.index, group.entry)
-  index_head(group.type, group.uses, group.types[group.type][5], group.spec)
-  look_up(group)
-end
-
--- Pass over an entry of an index: the heads of other lines may have somebody idle, to ring or to claim for. So many of
--- them, no more: those behind wait until it is less crowded, or for a look.
-local function pass_index(group)
-  group.passed = group.passed + 1
-  if group.passed < 64 then look_up(group) else group.id, group.priority = nil, nil end
-end
-
+-- The sources of an offer of many types: what its lines use, each with an index. These functions are made only for it.
 local function open_index(offer)
+  -- Look at the best entry of an index, behind those passed over, until one is true; what is not is put right. At most 200
+  -- a call.
+  local function look_up(group)
+    group.id, group.priority = nil, nil
+    for _ = 1, 200 do
+      local best = redis.call('ZRANGE', group.index, group.passed, group.passed, 'WITHSCORES')
+      if not best[1] then return end
+      local id, type, uses = string.match(best[1], '^(%d+) (%S+) ?(.*)$')
+      if uses == '' then uses = nil end
+      local v = group.types[type] or redis.call('HMGET', ns .. 'type:' .. type, 'paused', 'uses', 'if_lost', 'offers',
+        'indexed', 'opens', 'closes')
+      if v[6] and (tonumber(v[6]) > now or tonumber(v[7] or 0) <= now) then v[1] = 'shut' end
+      group.types[type] = v
+      local head = redis.call('ZRANGE', line_key(type, uses), 0, 0, 'WITHSCORES')
+      if not v[1] and head[1] == id and head[2] == best[2] and (uses or v[2] or 'none') == group.spec then
+        offers_said(type, v[4])
+        group.id, group.priority, group.entry = id, tonumber(best[2]), best[1]
+        group.key, group.type, group.uses, group.if_lost = line_key(type, uses), type, uses, v[3] or 'interrupt'
+        return
+      end
+      redis.call('ZREM', group.index, best[1])
+      if not v[1] then index_head(type, uses, v[5], uses or v[2] or 'none') end
+    end
+  end
+
+  -- Step an index: the job leaves its line at once, and the line's next head takes its place here.
+  local function step_index(group)
+    redis.call('ZREM', group.key, group.id)
+    redis.call('ZREM', group.index, group.entry)
+    index_head(group.type, group.uses, group.types[group.type][5], group.spec)
+    look_up(group)
+  end
+
+  -- Pass over an entry of an index: the heads of other lines may have somebody idle, to ring or to claim for. So many of
+  -- them, no more: those behind wait until it is less crowded, or for a look.
+  local function pass_index(group)
+    group.passed = group.passed + 1
+    if group.passed < 64 then look_up(group) else group.id, group.priority = nil, nil end
+  end
+
   local groups = {}
   for _, spec in ipairs(redis.call('SMEMBERS', ns .. 'heads:' .. offer)) do
     local group = {step = step_index, pass = pass_index, passed = 0, index = ns .. 'heads:' .. offer .. '|' .. spec, spec = spec, types = {}}
@@ -115,7 +115,7 @@ local function hand_over(id, source, worker, token)
   end
   if expires and expires < now then
     if source.spec ~= 'none' then untake_seats(source.spec) end
-    ends_late(id, redis.call('HGET', key, 'listeners'))
+    finish(id, 'expired', redis.call('HGET', key, 'listeners'))
     return nil
   end
   if earlier then
@@ -135,6 +135,7 @@ end
 -- late. What is left of each source rings the next worker if it could start, and claims its seats if not. `was_idle`:
 -- the worker's claims counted, and lapse if it is busy now.
 local function reserve(offer, offered, want, worker, token, deadline, was_idle)
+  local LATE_MOST = 200  -- so many that come too late are ended here, no more
   local types, sources, others, jobs, taken, leases, passed = {}, nil, nil, {}, {}, {}, 0
   if string.sub(offered, 1, 1) == '*' then
     sources = open_index(offer)

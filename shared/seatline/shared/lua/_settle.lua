@@ -1,6 +1,5 @@
 -- _settle: takes a worker's reports of what ended. A report counts only if its token is the lease's (equality, never
 -- order: DESIGN 5.4), and once a call. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _accept.
-local ATTEMPTS_KEPT = 20
 
 -- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's.
 local function read_reports(first, count)
@@ -43,12 +42,13 @@ local function run_again(report)
     return nil, 'failed'
   end
   redis.call('RPUSH', key .. ':attempts', now .. ' ' .. report.result)
-  redis.call('LTRIM', key .. ':attempts', -ATTEMPTS_KEPT, -1)
+  redis.call('LTRIM', key .. ':attempts', -20, -1)
   if due <= now then
     redis.call('HSET', key, 'state', 'ready', unpack(ARGV, report.at, report.last))
     line_up(id, job[1], job[2], job[3], job[6])
     return 'ready'
   end
+  if job[6] then redis.call('ZADD', ns .. 'expiring', job[6], id) end
   due = string.format('%.0f', due)
   redis.call('HSET', key, 'state', 'scheduled', 'due', due, unpack(ARGV, report.at, report.last))
   come_later({due, id})

@@ -29,8 +29,8 @@ if known then return known end
 
 -- Look: which of them are as they were read, and may fire?
 local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
-local _, accept, starts = acceptance()
-local shots, words, at = {}, {}, FIRST
+local look, accept = acceptance()
+local shots, words, at, taken = {}, {}, FIRST, 0
 for i = 1, count do
   local shot = {name = ARGV[at], next = ARGV[at + 3], last = ARGV[at + 4], error = ARGV[at + 5], jobs = tonumber(ARGV[at + 6])}
   local v = redis.call('HMGET', ns .. 'schedule:' .. shot.name, 'version', 'next', 'paused', 'after_end', 'last_job')
@@ -44,14 +44,17 @@ for i = 1, count do
     if state == 'ready' or state == 'scheduled' or state == 'running' then word, shot.run = 'busy', v[5] end
   end
   at = at + 7
-  local first = #starts
+  local first = taken
   for _ = 1, shot.jobs do
     local last = at + HEAD - 1 + tonumber(ARGV[at])
     if word == 'fired' and gates[2] and not names_field('tenant', at + HEAD, last) then word = 'tenant' end
-    if word == 'fired' then starts[#starts + 1] = at end
+    if word == 'fired' then
+      look(at)
+      taken = taken + 1
+    end
     at = last + 1
   end
-  shot.final = #starts > first and #starts
+  shot.final = taken > first and taken
   shots[i], words[i] = shot, word
 end
 

@@ -62,6 +62,9 @@ expire(100)
 local planned = promote(100)
 finish_done()
 seats_done()
+for i = 2, #(ended.expired or {}), 2 do
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
+end
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
 
 local suspects = {}

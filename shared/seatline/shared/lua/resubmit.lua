@@ -23,7 +23,7 @@ local known = lane_known(lane, number, digest)
 if known then return known end
 local key = ns .. 'job:' .. id
 local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt',
-  'worker', 'traceback')
+  'worker', 'traceback', 'cancel')
 local state = job[1]
 if not (state and job[2] and job[4]) then return lane_keep(lane, number, digest, {'missing'}) end
 if state == 'ready' or state == 'scheduled' or state == 'running' then
@@ -32,8 +32,8 @@ end
 redis.call('ZREM', ns .. 'finished:' .. state, id)
 note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[7] or 0)
   .. (job[6] and ': ' .. (job[5] or '') .. ' ' .. job[6] or ''))
-if job[6] then
-  -- The text of attempt_text in job.py.
+if job[6] and state ~= 'expired' and (state ~= 'cancelled' or job[10]) then
+  -- Of one that ended while it waited for its next attempt it is there already. The text is attempt_text's, in job.py.
   redis.call('RPUSH', key .. ':attempts', now .. ' attempt ' .. (job[7] or 0) .. ' by ' .. (job[8] or '?') .. ': '
     .. (job[5] or '?') .. '\n  ' .. string.gsub(string.sub(job[6], 1, 2000), '\n', '\n  ') .. '\n\n'
     .. string.sub(job[9] or '', -4000))

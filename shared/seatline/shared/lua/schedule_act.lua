@@ -41,8 +41,8 @@ if act == 'run' then
   if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
   if gates[2] and not names_field('tenant', FIRST + HEAD, #ARGV) then return lane_keep(lane, number, digest, {'tenant'}) end
   if alive then return lane_keep(lane, number, digest, {'busy', v[4]}) end
-  local _, accept, starts = acceptance()
-  starts[1] = FIRST
+  local look, accept = acceptance()
+  look(FIRST)
   local _, _, ids = accept()
   reply = ids[1]
   redis.call('HSET', key, 'last_job', reply)

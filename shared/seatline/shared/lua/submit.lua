@@ -31,17 +31,16 @@ local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
 if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
 
 -- Look: may they all come in, and which are known by their token?
-local existing, accept, starts = acceptance()
+local look, accept = acceptance()
 local before, at = {}, FIRST
 for i = 1, count do
   local uses, last = ARGV[at + 4], at + HEAD - 1 + tonumber(ARGV[at])
-  starts[i] = at
   if gates[2] and not names_field('tenant', at + HEAD, last) then
     return lane_keep(lane, number, digest, {'tenant', i - 1})
   end
   local lack = lacking(ARGV[at + 6], uses ~= '' and uses or nil)
   if strict == '1' and lack ~= '' then return lane_keep(lane, number, digest, {'seats', i - 1, lack}) end
-  before[i] = existing(i, at)
+  before[i] = look(at)
   if before[i] == '' then return lane_keep(lane, number, digest, {'token', i - 1}) end
   at = last + 1
 end

@@ -56,38 +56,38 @@ if known then
   return {'ok', now, alarm(worker, block, false), states, jobs, token, {}}
 end
 
--- Settle: ZREM is the first write, so that a full server lets the rest through (it drains).
-local reports, out = {}, {''}
+-- Settle: ZREM is the first write, so that a full server lets the rest through (it drains). Jobs come with a good end,
+-- which stands even if a token says no to one of them.
+local reports, out, look, accept, refused = {}, {''}, nil, nil, {}
 if offered[2] then reports = read_reports(FIRST, count) end
 for _, report in ipairs(reports) do
   if report.job then out[#out + 1] = report.id end
+  if report.starts and report.job and (report.outcome == 'succeeded' or report.outcome == 'skipped') then
+    if not accept then
+      redis.call('GET', ns .. 'seq')  -- if it is something else, that is known before anything is written
+      look, accept = acceptance()
+    end
+    for _, at in ipairs(report.starts) do
+      if look(at) == '' then refused[#refused + 1] = {report.id, at} end
+    end
+  end
 end
 redis.call('ZREM', ns .. 'running', unpack(out))
 if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
 if listed then redis.call('ZREM', ns .. 'idle:' .. offer, worker) end
-local states, told, touched, posts = {}, {}, {}, false
+local states, told, touched = {}, {}, {}
 for i, report in ipairs(reports) do
   local state, ended = settle(report)
   states[i], told[i] = state, report.id .. ':' .. state
   if ended then touched[state] = true end
-  if report.starts and (state == 'succeeded' or state == 'skipped') then posts = true else report.starts = nil end
 end
-if posts then
-  -- What they have enqueued comes with their end, which stands even if a token says no to one of those jobs.
-  local existing, accept, starts = acceptance()
-  for _, report in ipairs(reports) do
-    for _, at in ipairs(report.starts or {}) do
-      starts[#starts + 1] = at
-      if existing(#starts, at) == '' then
-        note(report.id, 'enqueued no ' .. ARGV[at + 6] .. ': token ' .. ARGV[at + 2] .. ' stands for another job')
-      end
-    end
-  end
-  accept()
+if accept then accept() end
+for _, job in ipairs(refused) do
+  note(job[1], 'enqueued no ' .. ARGV[job[2] + 6] .. ': token ' .. ARGV[job[2] + 2] .. ' stands for another job')
 end
 -- Promotion is common work: a busy worker does it now and then, all others at once.
-local planned = (listed or bell == '' or number % 4 == 0) and promote(100) or {}
 if listed or number % 16 == 0 then expire(100) end
+local planned = (listed or bell == '' or number % 4 == 0) and promote(100) or {}
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
 local jobs, taken, again = {}, {}, false
@@ -99,7 +99,6 @@ finish_done()
 if number % 8 == 0 then
   for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
 end
-
 -- Wait: too little was found.
 local due = -1
 if bell ~= '' and #jobs < want then
@@ -113,6 +112,9 @@ seats_done()
 if count > 0 or #taken > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'worker', worker, 'settled', table.concat(told, ' '),
     'reserved', table.concat(taken, ' '))
+end
+for i = 2, #(ended.expired or {}), 2 do
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
 return {'ok', now, due, states, jobs, token, planned}

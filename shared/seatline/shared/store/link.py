@@ -195,9 +195,7 @@ class Link:
         """
         connection = self._connection
         try:
-            connection.send_packed_command(
-                [part for command in commands for part in connection.pack_command(*command)], check_health=False
-            )
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             replies: list[Any] = []
             error: Exception | None = None
             for _ in commands:

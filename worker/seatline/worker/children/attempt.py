@@ -4,7 +4,7 @@ How it is stopped, depending on why:
 
 * somebody cancelled the job: the handler is told and may end in its own way; after ``cancel_after`` seconds as below
 * it is late, fenced, or handed back: it is told, and the child gets SIGTERM (``link.py`` says what that does); if it has
-  not ended ``kill_after`` seconds later, its whole process group is killed
+  not ended ``kill_after`` seconds later, its whole process group is killed; just before, it is asked where it is
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from seatline.shared.calls.workers import Report
 from seatline.shared.errors import PayloadError
 from seatline.worker import system
 from seatline.worker.children.frames import DONT_WAIT, Frames, packed
+from seatline.worker.children.link import WHERE
 from seatline.worker.context import Hold
 from seatline.worker.timers import Timer, Timers
 
 __all__ = ["Attempt", "Patience"]
 
 log = logging.getLogger("seatline.worker")
+
+#: So long (seconds) before it is killed, a child is asked where it is.
+WHERE_BEFORE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Attempt:
         except ConnectionError:
             # It was closed with the job unread; or with our words about its end, which says nothing.
             self.begun = self.begun or bool(self._said)
-        except (EOFError, OSError, PayloadError) as error:
+        except (EOFError, OSError, PayloadError, TypeError, ValueError) as error:  # its end, or nothing that we say
             log.debug("job %s: child %d: %r", hold.id, self._pid, error)
             self.begun = True
         finally:
@@ -149,7 +153,13 @@ class Attempt:
             self._soft = True
             if self._timer:
                 self._timer.cancel()
-            self._timer = self._timers.after(self._patience.kill_after, self._kill)
+            self._timer = self._timers.after(max(0.0, self._patience.kill_after - WHERE_BEFORE), self._ask_where)
+
+    def _ask_where(self) -> None:
+        with self._lock:
+            if not self._over:
+                self._signal(WHERE)
+                self._timer = self._timers.after(WHERE_BEFORE, self._kill)
 
     def _kill(self) -> None:
         with self._lock:

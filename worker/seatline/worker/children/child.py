@@ -1,7 +1,7 @@
 """The life of a child: take a job, run its handler in the main thread, leave no trace of it, report, take the next.
 
 Traces. What runs on after the handler is killed before the report goes out, so that a job that is told to have ended has
-(F12). Folder, signal and ``sys.stdout`` are put back. What cannot be put back ends this child after its report, and the
+(F12). Folder, signals and ``sys.stdout`` are put back. What cannot be put back ends this child after its report, and the
 worker gets a new one: closed or replaced standard output, threads that still run (daemons are left alone: libraries have
 them), and of course age and size. Module globals and ``os.environ`` live on: that is what a long-lived process is for.
 """
@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from seatline.worker import system
 from seatline.worker.children.frames import Frames
-from seatline.worker.children.link import ChildLink
+from seatline.worker.children.link import WHERE, ChildLink, EndedLink
 from seatline.worker.context import Context
 from seatline.worker.execute import execute
 from seatline.worker.handlers import Handler, Handlers
@@ -30,6 +31,9 @@ __all__ = ["Child"]
 
 #: How long (seconds) a child tries to end what a handler has left running.
 CLEAR_MOST: Final = 1.0
+#: Put back after each job. With SIGCHLD ignored, the next command would "succeed" whatever its exit code. Not all there
+#: are: to look at each would cost as much as a job (measured: 55 us).
+KEPT: Final = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGALRM, signal.SIGPIPE, signal.SIGHUP)
 
 
 class Child:
@@ -37,6 +41,7 @@ class Child:
 
     Args:
         frames: the connection to it.
+        words: the file for its last words (``nursery.py``).
         handlers: as they were when the nursery was forked.
         worker: its id.
         most_jobs: leave after so many.
@@ -45,12 +50,14 @@ class Child:
     """
 
     def __init__(
-        self, frames: Frames, handlers: Handlers, worker: str, most_jobs: int, most_memory: int | None
+        self, frames: Frames, words: int, handlers: Handlers, worker: str, most_jobs: int, most_memory: int | None
     ) -> None:
         self._handlers, self._most_jobs, self._most_memory = handlers, most_jobs, most_memory
         self._link = ChildLink(frames, worker)
+        self._words = words
         self._armed: dict[str, Handler] = {}
         self._logins = {pool: _interruptible(login, self._link) for pool, login in handlers.logins.items()}
+        self._signals: list[tuple[signal.Signals, Any]] = []
         self._done = 0
         self._home = os.getcwd()  # noqa: PTH109 - compared after each job
         self._streams = sys.stdout, sys.stderr
@@ -61,7 +68,12 @@ class Child:
         """Run jobs until there is a reason to leave."""
         link = self._link
         signal.signal(signal.SIGTERM, link.on_sigterm)
-        os.register_at_fork(after_in_child=link.after_fork)
+        self._signals = [(number, signal.getsignal(number)) for number in KEPT]
+        os.register_at_fork(
+            before=link.before_fork, after_in_parent=link.after_fork_here, after_in_child=link.after_fork_there
+        )
+        faulthandler.enable(self._words)
+        faulthandler.register(WHERE, self._words, chain=False)
         while (job := link.next_job()) is not None:
             if self._attempt(*job):
                 return
@@ -74,7 +86,11 @@ class Child:
         ctx = Context(link, type_, attempt, flat)
         report = execute(handler, self._logins, ctx, dict(zip(flat[::2], flat[1::2], strict=True)))
         if link.forked:
-            return "a process that the handler forked has come to the handler's end"
+            return (
+                "a process that the handler forked has come to the handler's end"  # its buffers are copies: not flushed
+            )
+        ended: Any = ctx
+        ended._link = EndedLink(id_, token, link.worker)  # noqa: SLF001 - its worker's side
         self._done += 1
         leaves = self._tidy()
         link.end(
@@ -104,9 +120,14 @@ class Child:
 
     def _tidy(self) -> str:
         """Put back what the handler has changed; returns why this child leaves, if it does."""
-        if signal.getsignal(signal.SIGTERM) != self._link.on_sigterm:
-            signal.signal(signal.SIGTERM, self._link.on_sigterm)
+        for number, kept in self._signals:
+            if signal.getsignal(number) != kept:
+                signal.signal(number, kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.alarm(0)
+        if self._link.told:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._words, 0)  # it may have been asked where it is
         leaves = "" if self._cleared() else "something that its handler has left running cannot be ended"
         leaves = self._output_lost() or leaves
         try:
@@ -115,9 +136,10 @@ class Child:
         except OSError:
             leaves = self._went_home() or leaves
         if threading.active_count() > 1:
-            names = [each.name for each in threading.enumerate()[1:] if not each.daemon]
+            main = threading.main_thread()
+            names = [each.name for each in threading.enumerate() if each is not main and not each.daemon]
             if names:
-                self._warn(f"left running: {len(names)} threads ({names[0]}, ...); its process ends")
+                self._warn(f"left running: {'thread' if len(names) == 1 else 'threads'} {', '.join(names)[:200]}")
                 leaves = "threads were left running"
         return leaves or self._spent()
 
@@ -129,7 +151,8 @@ class Child:
         except ChildProcessError:
             return True
         killed, cleared = system.end_offspring(CLEAR_MOST)
-        self._warn(f"left running: {killed} processes; killed")
+        if killed:
+            self._warn(f"left running: {killed} {'process' if killed == 1 else 'processes'}, killed")
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
@@ -140,9 +163,10 @@ class Child:
         sys.stdout, sys.stderr = self._streams
         try:
             for stream in self._streams:
-                stream.flush()
-        except (OSError, ValueError):
-            return "its standard output was closed"
+                if stream:
+                    stream.flush()
+        except (OSError, ValueError) as error:
+            return f"its standard output cannot be written ({error})"
         return "" if _outputs() == self._outputs else "its standard output was closed or replaced"
 
     def _went_home(self) -> str:
@@ -198,15 +222,22 @@ def _armed(function: Callable[..., Any], link: ChildLink) -> Callable[..., Any]:
 
 
 def _interruptible(login: Login, link: ChildLink) -> Login:
-    return lambda session: _Login(login, session, link)
+    """Return a login that a soft stop may interrupt while it logs in, never while it logs out."""
+
+    def call(session: Session) -> Any:
+        link.arm()
+        try:
+            made = login(session)
+        finally:
+            link.disarm()
+        return _Login(made, link) if isinstance(made, AbstractContextManager) else made
+
+    return call
 
 
 class _Login:
-    """A login that a soft stop may interrupt while it logs in, never while it logs out."""
-
-    def __init__(self, login: Login, session: Session, link: ChildLink) -> None:
-        self._link = link
-        self._manager = cast("AbstractContextManager[Any]", login(session))
+    def __init__(self, manager: AbstractContextManager[Any], link: ChildLink) -> None:
+        self._manager, self._link = manager, link
 
     def __enter__(self) -> Any:
         self._link.arm()

@@ -11,6 +11,7 @@ What worker and child say to each other::
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Any, Final
@@ -18,7 +19,7 @@ from typing import Any, Final
 from seatline.shared.codec import pack_frame, unpack_frame
 from seatline.shared.errors import PayloadError
 
-__all__ = ["DONT_WAIT", "Frames"]
+__all__ = ["DONT_WAIT", "Frames", "close", "packed"]
 
 #: 0 where a call cannot be told not to block (Windows, where there are no children either).
 DONT_WAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
@@ -71,11 +72,18 @@ class Frames:
             read += data
 
     def close(self) -> None:
-        """Close it; a second call does nothing."""
-        self.sock.close()
+        """Close it, for other processes too that have a copy by a fork; a second call does nothing."""
+        close(self.sock)
 
 
 def packed(frame: list[Any]) -> bytes:
     """Return a frame as it is sent."""
     data = pack_frame(frame)
     return _LENGTH.pack(len(data)) + data
+
+
+def close(sock: socket.socket) -> None:
+    """Close a socket so that the other end sees it, whoever has a copy of this one."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()

@@ -11,6 +11,7 @@ wherever it is, so that ``with`` and ``finally`` do their work (C10). Three rule
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -25,13 +26,19 @@ from seatline.shared.calls.base import Word
 from seatline.worker.children.frames import DONT_WAIT, Frames
 from seatline.worker.context import Cancelled
 
-__all__ = ["ChildLink"]
+__all__ = ["CONNECTION_LOST", "WHERE", "ChildLink", "EndedLink"]
 
 #: Looking whether the worker has said something costs a system call: not more often than this (seconds).
 LOOK_EVERY: Final = 0.001
-#: Progress: so many at once, then one every so many seconds. The newest is kept until then.
+#: A handler with several threads looks up from a sleep this often (seconds).
+SLICE: Final = 0.25
+#: Progress: so many at once, then one every so many seconds. The newest is kept until something else is sent.
 BURST: Final = 20.0
 PROGRESS_EVERY: Final = 0.1
+#: Asks a child to write down where it is, before it is killed.
+WHERE: Final[int] = getattr(signal, "SIGQUIT", 0)
+#: The exit code of a child that cannot speak with its worker any more.
+CONNECTION_LOST: Final = 71
 
 
 class ChildLink:
@@ -42,7 +49,7 @@ class ChildLink:
         self.worker = worker
         self.forked = False
         self._frames = frames
-        self._told: set[str] = set()
+        self.told: set[str] = set()  # why its job is to stop
         self._events = False
         self._looked = 0.0
         self._fields: dict[str, Word] = {}
@@ -51,9 +58,7 @@ class ChildLink:
         self._gathering = False
         self._main = threading.get_ident()
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        self._armed = self._shielded = self._signalled = self._stopped = False
-        self._poll = select.poll()
-        self._poll.register(frames.sock, select.POLLIN)
+        self._armed = self._shielded = self._signalled = False
 
     # -- its job
 
@@ -69,9 +74,9 @@ class ChildLink:
     def begin(self, id_: str, token: str, *, events: bool) -> None:
         """Speak for this job from now on."""
         self.id, self.token, self._events = id_, token, events
-        self._told.clear()
+        self.told.clear()
         self._looked = time.monotonic()
-        self._signalled = self._stopped = False
+        self._signalled = False
 
     def end(self, frame: list[Any]) -> None:
         """Send the report, with what was not told yet."""
@@ -84,31 +89,31 @@ class ChildLink:
     def over(self) -> bool:
         """Whether the handler should stop."""
         self._look()
-        return bool(self._told)
+        return bool(self.told)
 
     @property
     def fenced(self) -> bool:
         """Whether the lease may be somebody else's."""
         self._look()
-        return "fenced" in self._told
+        return "fenced" in self.told
 
     @property
     def cancel(self) -> bool:
         """Whether somebody asked the job to stop."""
         self._look()
-        return "cancel" in self._told
+        return "cancel" in self.told
 
     @property
     def late(self) -> bool:
         """Whether the attempt is past its timeout."""
         self._look()
-        return "late" in self._told
+        return "late" in self.told
 
     @property
     def left(self) -> bool:
         """Whether the worker stops and hands the job back."""
         self._look()
-        return "left" in self._told
+        return "left" in self.told
 
     def fileno(self) -> int:
         """Return what becomes readable when the worker says something."""
@@ -118,8 +123,12 @@ class ChildLink:
         """Sleep, but not beyond the moment from which the handler should stop."""
         self._flush()
         end = time.monotonic() + seconds
-        while not self._told and (left := end - time.monotonic()) > 0:
-            self._poll.poll(min(left, 3600.0) * 1000)
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        self._look(now=True)  # what came together with the job has been read already: poll knows nothing of it
+        while not self.told and (left := end - time.monotonic()) > 0:
+            # Another thread may read what this one waits for.
+            poll.poll(min(left, SLICE if threading.active_count() > 1 else 3600.0) * 1000)
             self._look(now=True)
 
     def _look(self, *, now: bool = False) -> None:
@@ -132,18 +141,19 @@ class ChildLink:
                 while True:
                     kind, *why = self._frames.receive(DONT_WAIT)
                     if kind == "stop":
-                        self._told.update(why)
+                        self.told.update(why)
             except BlockingIOError:
                 pass
             except (EOFError, OSError):
-                self._told.add("fenced")  # the worker is gone, and its leases with it
+                self.told.add("fenced")  # the worker is gone, and its leases with it
 
     # -- the soft stop
 
     def arm(self) -> None:
         """From now on a stop may raise :class:`Cancelled`; one that came before does so at once."""
         self._armed = True
-        self._raise()
+        if self._signalled:
+            self._heed()
 
     def disarm(self) -> None:
         """End of that."""
@@ -152,31 +162,33 @@ class ChildLink:
     def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
         """Be the handler of SIGTERM."""
         self._signalled = True
-        if not self._shielded:
+        if self._armed and not self._shielded:
             self._heed()
 
-    def after_fork(self) -> None:
-        """In a process that the handler has forked: this connection is not its own, nor is the soft stop."""
+    def before_fork(self) -> None:
+        """Keep a SIGTERM for the process that the handler is forking until that has its usual meaning there."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after_fork_here(self) -> None:
+        """Hear of it again."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def after_fork_there(self) -> None:
+        """In the process that the handler has forked: this connection is not its own, nor is the soft stop."""
         self.forked = True
-        self._frames.close()
+        self._frames.sock.close()  # this copy only
         self._armed = False
+        faulthandler.disable()  # its last words are not those of the child
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _heed(self) -> None:
         self._signalled = False
-        if not self.id:
-            return
         self._look(now=True)
-        if self._told:
-            self._stopped = True
-            self._raise()
-        else:
-            self.note({}, "SIGTERM ignored: its worker did not send it")
-
-    def _raise(self) -> None:
-        if self._stopped and self._armed and threading.get_ident() == self._main:
+        if self.told:
             self._armed = False
             raise Cancelled
+        self.note({}, "SIGTERM ignored: its worker did not send it")
 
     @contextmanager
     def _shield(self) -> Generator[None]:
@@ -189,7 +201,7 @@ class ChildLink:
             yield
         finally:
             self._shielded = False
-        if self._signalled:
+        if self._signalled and self._armed:
             self._heed()
 
     # -- what it tells
@@ -246,5 +258,23 @@ class ChildLink:
                 os._exit(CONNECTION_LOST)
 
 
-#: The exit code of a child that cannot speak with its worker any more.
-CONNECTION_LOST: Final = 71
+class EndedLink:
+    """What a job's context speaks through when the job has ended: threads that were left over must not be taken for the next.
+
+    To them everything is over, and what they tell is lost.
+    """
+
+    over = fenced = left = True
+    cancel = late = False
+
+    def __init__(self, id_: str, token: str, worker: str) -> None:
+        self.id, self.token, self.worker = id_, token, worker
+
+    def wait(self, _: float) -> None:
+        """Do not wait."""
+
+    def note(self, _fields: Mapping[str, Word], _line: str) -> None:
+        """Nobody is told."""
+
+    def event(self, _name: str, _detail: str) -> None:
+        """Nobody is told."""

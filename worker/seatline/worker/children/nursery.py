@@ -8,8 +8,11 @@ One thread, one loop: wait for a request, for the end of a child, or for the end
 time, each of the same length::
 
     "f" and a socket     fork a child that serves it    answer: its pid, or minus an errno
-    "e" and a pid        end it, with all it has left   answer: its wait status, and whether it had ended by itself
+    "e" and a pid        end it, with all it has left   answer: its wait status, whether it had ended by itself, last words
     "r" and a pid        it is about to leave by itself  no answer
+
+Last words: a file in memory for each child, into which Python writes where it was when it crashed, or when the worker was
+about to kill it (``faulthandler``, which needs neither the GIL nor memory).
 
 A child that has ended stays a zombie until the worker has asked: so no signal of the worker can meet a stranger of the
 same pid.
@@ -25,6 +28,7 @@ import select
 import signal
 import socket
 import struct
+import tempfile
 import time
 import traceback
 from typing import Final, NoReturn
@@ -39,8 +43,8 @@ __all__ = ["ANSWER", "ASK", "END", "FORK", "RETIRE", "Nursery"]
 
 #: What is asked, a pid.
 ASK: Final = struct.Struct("!cI")
-#: A pid or minus an errno, a wait status, whether it ended by itself.
-ANSWER: Final = struct.Struct("!iiB")
+#: A pid or minus an errno, a wait status, whether it ended by itself, how many bytes of last words follow.
+ANSWER: Final = struct.Struct("!iiBI")
 FORK, END, RETIRE = b"f", b"e", b"r"
 
 #: A child whose connection has closed has so long (seconds) to be seen ended by itself; it is killed then.
@@ -49,6 +53,7 @@ BY_ITSELF: Final = 0.1
 RETIRED: Final = 2.0
 #: The dead are waited for so long: longer only if the kernel cannot end them.
 REAP_MOST: Final = 2.0
+WORDS_MOST: Final = 12_000
 
 
 class Nursery:
@@ -76,7 +81,7 @@ class Nursery:
         self._control, self._worker_pid = control, worker_pid
         self._handlers, self._worker = handlers, worker
         self._most_jobs, self._most_memory = most_jobs, most_memory
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}  # pid -> the file of its last words
         self._ended: dict[int, int | None] = {}
         self._retired: dict[int, float] = {}
         self._pid = 0
@@ -88,7 +93,8 @@ class Nursery:
         status = 70
         try:
             self._settle_in()
-            self._serve()
+            with contextlib.suppress(ConnectionError):  # the worker died while it asked
+                self._serve()
             status = 0
         except BaseException:  # noqa: BLE001 - nothing may get past this
             _tell()
@@ -101,7 +107,7 @@ class Nursery:
     def _settle_in(self) -> None:
         with contextlib.suppress(PermissionError):  # it leads a group already
             os.setsid()  # Ctrl-C at the terminal is for the worker
-        system.rename("seatline-nursery")
+        system.rename("seat-nursery")
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
@@ -121,8 +127,7 @@ class Nursery:
         os.dup2(nothing, 0)
         if nothing:
             os.close(nothing)
-        gc.collect()
-        gc.freeze()  # or a child's first collection would copy every page
+        gc.freeze()  # or a child's first collection would copy every page, and finish off what is the worker's
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -148,9 +153,12 @@ class Nursery:
             return False
         what, pid = ASK.unpack(said)
         if what == FORK:
-            self._control.sendall(ANSWER.pack(self._fork(given[0]), 0, 0))
+            self._control.sendall(ANSWER.pack(self._fork(given[0]), 0, 0, 0))
         elif what == END:
-            self._control.sendall(ANSWER.pack(pid, *self._end(pid)))
+            by_itself = self._end(pid)
+            status, words = self._forget(pid)
+            self._control.sendall(ANSWER.pack(pid, status, by_itself, len(words)) + words)
+            self._look()
         else:
             self._retired[pid] = time.monotonic() + RETIRED
             self._look()
@@ -160,18 +168,22 @@ class Nursery:
 
     def _fork(self, number: int) -> int:
         os.set_inheritable(number, False)
+        words = -1
         try:
+            words = _paper()
             pid = os.fork()
         except OSError as error:
-            os.close(number)
+            for each in (number, words):
+                if each >= 0:
+                    os.close(each)
             return -(error.errno or errno.EAGAIN)
         if not pid:
-            self._be_child(number)
+            self._be_child(number, words)
         os.close(number)
-        self._children.add(pid)
+        self._children[pid] = words
         return pid
 
-    def _be_child(self, number: int) -> NoReturn:
+    def _be_child(self, number: int, words: int) -> NoReturn:
         status = 70
         try:
             os.setsid()
@@ -180,12 +192,13 @@ class Nursery:
             system.die_with_parent(signal.SIGKILL)
             if os.getppid() == self._pid:  # else it had died before
                 system.adopt_orphans()
-                system.rename("seatline-child")
+                system.go_first()
+                system.rename("seat-child")
                 self._control.close()
-                os.close(self._wake)
-                os.close(self._woken)
+                for each in (self._wake, self._woken, *self._children.values()):
+                    os.close(each)
                 frames = Frames(socket.socket(fileno=number))
-                Child(frames, self._handlers, self._worker, self._most_jobs, self._most_memory).serve()
+                Child(frames, words, self._handlers, self._worker, self._most_jobs, self._most_memory).serve()
             status = 0
         except BaseException:  # noqa: BLE001 - as above
             _tell()
@@ -222,15 +235,13 @@ class Nursery:
             self._ended[pid] = status
         return bool(found)
 
-    def _end(self, pid: int) -> tuple[int, int]:
-        """End a child; returns its wait status, and 1 if it had ended by itself."""
-        by_itself = self._wait_for(pid, BY_ITSELF)
-        if not by_itself:
-            system.kill_group(pid)
-            self._wait_for(pid, REAP_MOST)
-        status = self._forget(pid)
-        self._look()
-        return status, int(by_itself)
+    def _end(self, pid: int) -> bool:
+        """End a child; returns whether it had ended by itself."""
+        if self._wait_for(pid, BY_ITSELF):
+            return True
+        system.kill_group(pid)
+        self._wait_for(pid, REAP_MOST)
+        return False
 
     def _wait_for(self, pid: int, seconds: float) -> bool:
         end = time.monotonic() + seconds
@@ -244,17 +255,20 @@ class Nursery:
             self._wakes.poll(left * 1000)
             self._drain()
 
-    def _forget(self, pid: int) -> int:
-        """Reap it; returns its wait status."""
-        status = self._ended.pop(pid, None)
+    def _forget(self, pid: int) -> tuple[int, bytes]:
+        """Reap it; returns its wait status and its last words."""
+        status, words = self._ended.pop(pid, None), b""
         if status is None:
             try:
                 status = os.waitpid(pid, os.WNOHANG)[1]
             except ChildProcessError:
                 status = 0
-        self._children.discard(pid)
         self._retired.pop(pid, None)
-        return status
+        paper = self._children.pop(pid, None)
+        if paper is not None:
+            words = os.pread(paper, WORDS_MOST, 0)
+            os.close(paper)
+        return status, words
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -264,6 +278,18 @@ class Nursery:
 
 def _only_wake(_number: int, _frame: object) -> None:
     """Signals wake the loop; it looks for itself what has happened."""
+
+
+def _paper() -> int:
+    if hasattr(os, "memfd_create"):
+        paper = os.memfd_create("last-words")
+    else:
+        with tempfile.TemporaryFile() as file:
+            paper = os.dup(file.fileno())
+    import fcntl  # noqa: PLC0415 - Unix only
+
+    fcntl.fcntl(paper, fcntl.F_SETFL, os.O_APPEND)  # the child's and ours share one position
+    return paper
 
 
 def _tell() -> None:

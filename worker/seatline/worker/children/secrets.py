@@ -11,15 +11,22 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PREFIX", "forget_secrets"]
+__all__ = ["NO_SERVER", "PREFIX", "forget_secrets"]
 
 PREFIX: Final = "SEATLINE_"
+#: In place of them.
+NO_SERVER: Final = {"SEATLINE_EMBEDDED": "never"}
 
 
 def forget_secrets() -> None:
-    """Remove all ``SEATLINE_*`` variables from this process, for good."""
+    """Remove all ``SEATLINE_*`` variables from this process, for good.
+
+    A ``Queue()`` without a URL is an error then: an embedded server that a child started would end with the child's job,
+    and what it was given with it.
+    """
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
+    os.environ.update(NO_SERVER)
     start, end = _initial_environment()
     if start:
         at = start
