@@ -564,7 +564,7 @@ def _fire(scene: Scene) -> Call[Any]:
         shots.append(
             Shot(record, plan.get(name, Plan((coming,), coming + 60_000)), "no zone" if name == "stuck" else "")
         )
-    scene.schedule("past", 100, replace=True)
+    scene.schedule("past", 60_000, replace=True)
     scene.reserve(3, bell="bell1")
     return schedules.fire("w1", shots)
 
