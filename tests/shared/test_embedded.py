@@ -129,8 +129,12 @@ def stranger_at_recorded_port(folder: Path) -> Generator[socket.socket, None, No
 
 
 def kill(server: EmbeddedServer) -> None:
-    """Kill it and wait for all that the kernel takes back: on a busy machine the port comes some ms after the name."""
     os.kill(server.pid, signal.SIGKILL)
+    wait_for_end(server)
+
+
+def wait_for_end(server: EmbeddedServer) -> None:
+    """Wait for all that the kernel takes back: on a busy machine lock and port come some ms after the command line."""
     state = StateFolder(server.folder)
     wait_for(lambda: not runs_from(server.pid, state) and not locks.is_alive(state) and launch._is_free(server.port))
 
@@ -603,7 +607,7 @@ def test_a_server_that_is_silent_is_reported_and_never_doubled(
     with pytest.raises(ServerUnavailable, match=f"pid {server.pid} .*did not end"):
         stop(folder)
     os.kill(server.pid, signal.SIGCONT)  # the signal to end was waiting for it
-    wait_for(lambda: not runs_from(server.pid, StateFolder(folder)))
+    wait_for_end(server)
     assert stop(folder) is False
 
 
