@@ -58,7 +58,7 @@ def queue(server: RealServer, namespace: str) -> Iterator[Queue]:
 def worker(queue: Queue) -> Iterator[Worker]:
     """A worker with three slots that runs in this process."""
     go_on.clear()
-    worker = Worker(handlers, queue.settings.url, namespace=queue.settings.namespace, slots=3)
+    worker = Worker(handlers, queue.settings.url, namespace=queue.settings.namespace, slots=3, renew=0.3)
     thread = threading.Thread(target=worker.run)
     thread.start()
     wait_until(lambda: queue.store.read(reads.name_set(queue.store.keys, "offers")))
