@@ -87,7 +87,7 @@ class Clock:
         return False
 
     def fire(self, names: Sequence[str]) -> bool:
-        """Fire these, and what else is due then; returns whether jobs were enqueued.
+        """Fire these, and what else is due then; returns whether jobs were enqueued, by this worker or another meanwhile.
 
         Raises:
             SeatlineError: the server did not answer, or refused; what was not fired stays due.
@@ -105,7 +105,8 @@ class Clock:
                 told = self._store.run(verbs.fire(self._worker, shots), patience)
                 more.update(told.more)
                 for shot, word, job_id in zip(shots, told.words, told.ids, strict=True):
-                    fired |= job_id != "-"
+                    # Another thread or worker may have been first, since it was named: then there are jobs, too.
+                    fired |= job_id != "-" or word == "past" or not shot.plan.moments
                     self._tell(shot, word, job_id)
             names = sorted(more - tried)
         return fired
