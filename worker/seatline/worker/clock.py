@@ -100,13 +100,14 @@ class Clock:
             due = self._store.read(verbs.due(self._store.keys, names), patience)
             for type_, window in due.windows.items():
                 self._move_on(type_, window, due.now, patience)
-            more = set[str]()
+            # Another thread or worker may have been first, since these were named: then there are jobs, too.
+            named = sum(not name.startswith(verbs.WINDOW) for name in names)
+            more, fired = set[str](), fired or named > len(due.schedules)
             for shots in _calls([_shot(schedule, due.now) for schedule in due.schedules]):
                 told = self._store.run(verbs.fire(self._worker, shots), patience)
                 more.update(told.more)
                 for shot, word, job_id in zip(shots, told.words, told.ids, strict=True):
-                    # Another thread or worker may have been first, since it was named: then there are jobs, too.
-                    fired |= job_id != "-" or word == "past" or not shot.plan.moments
+                    fired |= job_id != "-" or word == "past"
                     self._tell(shot, word, job_id)
             names = sorted(more - tried)
         return fired

@@ -15,6 +15,7 @@ from seatline.shared.times import Cron, Every, Interval, Missed, Plan, Timing, p
 
 __all__ = [
     "FIRED_MOST",
+    "WINDOW",
     "Due",
     "Fired",
     "ScheduleRecord",
@@ -29,7 +30,7 @@ __all__ = [
 
 #: Schedules, and jobs, in one fire call.
 FIRED_MOST: Final = 16
-_WINDOW: Final = "window:"
+WINDOW: Final = "window:"
 _JOB_WORDS: Final = ("type", "priority", "uses", "tenant", "title", "tags", "result_ttl")
 
 
@@ -209,8 +210,8 @@ class Due:
 
 def due(keys: Keys, names: Sequence[str]) -> Read[Due]:
     """Read what a turn has named as due; what was removed or changed meanwhile is left out."""
-    types = [name.removeprefix(_WINDOW) for name in names if name.startswith(_WINDOW)]
-    others = [name for name in names if not name.startswith(_WINDOW)]
+    types = [name.removeprefix(WINDOW) for name in names if name.startswith(WINDOW)]
+    others = [name for name in names if not name.startswith(WINDOW)]
     commands: list[Command] = [("TIME",)]
     commands += [("HGETALL", keys(f"schedule:{name}")) for name in others]
     commands += [("HMGET", keys(f"type:{type_}"), "window", "closes") for type_ in types]
