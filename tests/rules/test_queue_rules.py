@@ -396,7 +396,9 @@ class TestCancel:
         for job_id, word in said.items():
             allowed = {"cancelled": {"cancelled"}, "asked": {"cancelled", "succeeded"}, "ended": {"succeeded"}}[word]
             assert states[job_id] in allowed
-            assert (job_id in began) == (word != "cancelled"), f"{job_id}: {word}"
+            # One that was asked may have been reserved and not begun: it is let go without.
+            may_begin, must_begin = word != "cancelled", states[job_id] == "succeeded"
+            assert must_begin <= (job_id in began) <= may_begin, f"{job_id}: {word}"
         assert {"cancelled", "ended"} <= set(said.values()), "the two never met: nothing was tested"
 
 
