@@ -452,9 +452,12 @@ class TestIdle:
         """Counted by the server over six seconds, between two heartbeats; then it still hears the bell at once."""
         private = private_server()
         owner, trace = make_queue(private.url), Trace("a")
-        start_worker(trace.handlers, private.url, slots=4, lease=120, renew=40)
+        worker = start_worker(trace.handlers, private.url, slots=4, lease=120, renew=40).worker
         wait_until(lambda: idle_slots(owner) == 4)
         with contextlib.closing(private.client()) as raw:
+            wait_until(
+                lambda: raw.hexists(owner.store.keys(f"worker:{worker.id}"), "busy"), message="the first heartbeat"
+            )
             wait_until(lambda: raw.info("clients")["blocked_clients"] == 1)
             raw.config_resetstat()
             began = time.monotonic()
