@@ -26,14 +26,14 @@ RUN = uuid.uuid4().hex[:8]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Say how many processes share the tests: three a core, because the tests mostly wait, but 8 at most.
+    """Say how many processes share the tests: two a core, because the tests mostly wait, but 2 to 8.
 
     Files and tests that are named run in this process, where they can be watched and stopped in; so does the soak, which
     fills the machine by itself. ``-n`` with a number overrules all of it.
     """
     if any(".py" in word for word in config.args) or config.option.markexpr == "soak":
         return 0
-    return min(8, 3 * (os.cpu_count() or 1))
+    return min(8, max(2, 2 * (os.cpu_count() or 1)))
 
 
 @pytest.hookimpl(wrapper=True)
