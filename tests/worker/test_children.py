@@ -26,6 +26,7 @@ from worker.ward import Run, Ward, alive, daemonize, hang_in_c
 
 from seatline.shared.codec import RESULT_MOST, pack_frame, unpack_frame, unpack_value
 from seatline.shared.errors import InvalidInput, PayloadError
+from seatline.worker.children.attempt import Attempt
 from seatline.worker.children.frames import Frames, packed
 from seatline.worker.children.link import ChildLink
 from seatline.worker.context import Cancelled, Context
@@ -456,6 +457,34 @@ def test_q23_a_cancel_is_heard_at_once_by_those_who_listen(ward: Make) -> None:
     assert run.end().outcome == "cancelled"
     assert time.monotonic() - said < 5
     assert made.run("pid").result == child
+
+
+@pytest.mark.parametrize("why", ["late", "left", "fenced"])
+def test_c15_who_has_heard_is_not_interrupted_again(ward: Make, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """C15, F16: the word wakes ctx.sleep, the signal comes behind it: what the handler does between runs to its end."""
+    signal_ = Attempt._signal
+
+    def later(attempt: Attempt, number: int) -> None:
+        time.sleep(0.05)
+        signal_(attempt, number)
+
+    monkeypatch.setattr(Attempt, "_signal", later)
+    handlers = standard()
+
+    @handlers.handler("tidy", isolation="process")
+    def tidy(ctx: Context) -> None:
+        ctx.log("asleep")
+        try:
+            ctx.sleep(60)
+        except BaseException:
+            time.sleep(0.2)
+            ctx.log("tidied")
+            raise
+
+    made = ward(handlers, kill_after=9.0)
+    run = made.begin("tidy").until("asleep")
+    run.hold.say(why)
+    assert run.end().log == ["asleep", "tidied"]
 
 
 def test_q23_a_success_before_the_handler_noticed_stands(ward: Make) -> None:

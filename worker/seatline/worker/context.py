@@ -63,6 +63,10 @@ class Link(Protocol):
         """Sleep, but not beyond the moment from which the handler should stop."""
         ...
 
+    def disarm(self) -> None:
+        """The handler is being left by an exception: do not interrupt what it does on its way out."""
+        ...
+
     def note(self, fields: Mapping[str, Word], line: str) -> None:
         """Tell progress (fields) or a line for the job's log ('' = none)."""
         ...
@@ -119,6 +123,9 @@ class Hold:
             self._waiter = threading.Event()
         if not self.over:
             self._waiter.wait(seconds)
+
+    def disarm(self) -> None:
+        """Nothing here interrupts a handler."""
 
     def note(self, fields: Mapping[str, Word], line: str) -> None:
         """Tell progress (fields) or a line for the job's log ('' = none)."""
@@ -183,6 +190,7 @@ class Context:
     def check(self) -> None:
         """Raise :class:`Cancelled` if the handler should stop."""
         if self._link.over:
+            self._link.disarm()
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:

@@ -1,9 +1,10 @@
 """A child's end of its connection to the worker: what its job's context speaks through.
 
 The soft stop. The worker says *why* in a frame, then sends SIGTERM. The signal raises :class:`Cancelled` in the handler,
-wherever it is, so that ``with`` and ``finally`` do their work (C10). Three rules keep that safe:
+wherever it is, so that ``with`` and ``finally`` do their work (C10). Four rules keep that safe:
 
 * it is raised only while *armed*: in a log-in or in the handler itself, never in what is ours, never in a log-out
+* it is raised once: not in a handler that is on its way out because it has asked, and was told
 * it is not raised while a frame is written or read (*shielded*), but right after: half a frame would end the connection
 * a SIGTERM without a reason was not meant for this process: stopping a service signals all its processes at once, and
   the worker then lets its jobs end (C13). It is ignored, and said in the job's log
@@ -272,6 +273,9 @@ class EndedLink:
 
     def wait(self, _: float) -> None:
         """Do not wait."""
+
+    def disarm(self) -> None:
+        """Nothing here interrupts a handler."""
 
     def note(self, _fields: Mapping[str, Word], _line: str) -> None:
         """Nobody is told."""
