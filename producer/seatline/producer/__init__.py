@@ -14,6 +14,7 @@ from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.why import Obstacle
 from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.job import Attempt, Job, JobRecord
+from seatline.shared.retry import Retry
 
 __all__ = [
     "Attempt",
@@ -25,6 +26,7 @@ __all__ = [
     "Pools",
     "ProgramSession",
     "Queue",
+    "Retry",
     "ScheduleRecord",
     "Schedules",
 ]
