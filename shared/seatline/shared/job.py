@@ -15,13 +15,14 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
 from seatline.shared.config import NAME, check_name
 from seatline.shared.errors import InvalidInput, PayloadError
 from seatline.shared.keys import id_text
+from seatline.shared.order_params import Handed
 
 __all__ = [
     "BULK_PRIORITY",
@@ -258,6 +259,10 @@ class JobRecord:
     While it waits for its next attempt, ``error_type``, ``error`` and ``traceback`` are those of the last one; they go when
     the next one begins. ``overdue``: its handler has gone on past its timeout and could not be stopped. ``schedule``: which
     schedule made it, ``planned``: for which of its moments.
+
+    A step of an order has ``order``, ``chain``, ``step`` and, if it is the run for one element of a list, its number
+    ``element`` (0, 1, ...). ``goto``: the step that its handler chose as the next. Its params are what its handler is
+    given, merged from the order's params and the results so far; empty once the order is gone.
     """
 
     id: str
@@ -293,10 +298,18 @@ class JobRecord:
     overdue: bool = False
     schedule: str | None = None
     planned: dt.datetime | None = None
+    order: str | None = None
+    chain: str | None = None
+    step: str | None = None
+    element: int | None = None
+    goto: str | None = None
+    handed: Handed | None = None
 
     @property
     def params(self) -> dict[str, Any]:
         """The params as values. Raises :class:`PayloadError` if they cannot be read."""
+        if self.handed is not None:
+            return self.handed.merged()
         value = unpack_value(self.params_packed)
         if not isinstance(value, dict):
             raise InvalidInput(f"params: job {self.id} holds a {type(value).__name__}, not a mapping.")
@@ -316,7 +329,7 @@ class JobRecord:
             value = fields.get(name)
             return None if value is None else value.decode("utf-8", "replace")
 
-        return cls(
+        record = cls(
             id=job_id,
             type=text("type") or "?",
             priority=int(fields.get("priority", b"0")),
@@ -350,6 +363,17 @@ class JobRecord:
             overdue="overdue" in fields,
             schedule=text("schedule"),
             planned=_moment(fields.get("planned")),
+        )
+        if "order" not in fields:
+            return record
+        return replace(
+            record,
+            order=text("order"),
+            chain=text("chain"),
+            step=text("step"),
+            element=int(fields["element"]) if "element" in fields else None,
+            goto=text("goto"),
+            handed=Handed.read(fields),
         )
 
 
