@@ -14,7 +14,7 @@ from seatline.shared.errors import HandlerDied, SessionClosed, Timeout
 from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handlers
 from seatline.worker.hooks import HookContext
-from seatline.worker.outcomes import NoSeat, Retry, Skip
+from seatline.worker.outcomes import Goto, NoSeat, Retry, Skip
 from seatline.worker.sessions import Session
 from seatline.worker.shell import ExitCode
 from seatline.worker.worker import RunSummary, Worker
@@ -23,6 +23,7 @@ __all__ = [
     "Cancelled",
     "Context",
     "ExitCode",
+    "Goto",
     "HandlerDied",
     "Handlers",
     "HookContext",

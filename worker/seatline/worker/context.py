@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from seatline.shared.calls.base import Word
 from seatline.shared.errors import InvalidInput, SessionClosed
 from seatline.shared.job import Job, JobRecord, job_words, uses_map
+from seatline.worker.order import OrderView
 from seatline.worker.sessions import Session
 
 __all__ = ["AsyncContext", "Cancelled", "Context", "Hold", "Link", "needs_of"]
@@ -149,13 +150,14 @@ class Context:
 
     """
 
-    __slots__ = ("_flat", "_link", "_record", "_sessions", "attempt", "id", "jobs", "token", "type")
+    __slots__ = ("_flat", "_link", "_order", "_record", "_sessions", "attempt", "id", "jobs", "token", "type")
 
     def __init__(self, link: Link, type_: str, attempt: int, flat: Sequence[bytes]) -> None:
         self.id, self.type, self.attempt, self.token = link.id, type_, attempt, link.token
         self._link = link
         self._flat = flat
         self._record: JobRecord | None = None
+        self._order: OrderView | None = None
         self._sessions: dict[str, Session] | None = None
         self.jobs: list[list[str | bytes]] = []
 
@@ -168,6 +170,14 @@ class Context:
         if self._record is None:
             self._record = JobRecord.read(self.id, self._flat)
         return self._record
+
+    @property
+    def order(self) -> OrderView | None:
+        """The order whose step this job is, with the params and outputs so far; None: it is no step (O5)."""
+        handed = self.job.handed
+        if handed is not None and self._order is None:
+            self._order = OrderView(self.job, handed)
+        return self._order
 
     @property
     def tenant(self) -> str | None:

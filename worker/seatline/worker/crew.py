@@ -22,15 +22,17 @@ from typing import Any, Final
 
 from seatline.shared.calls.workers import REPORTS_MOST, Report, Taken
 from seatline.shared.config import Settings
-from seatline.shared.errors import SeatlineError, Timeout
+from seatline.shared.errors import PayloadError, SeatlineError, Timeout
 from seatline.worker.children import Children
 from seatline.worker.context import AsyncContext, Context, Hold, needs_of
 from seatline.worker.events import Events
 from seatline.worker.execute import execute, execute_async, failed, unbegun
+from seatline.worker.expansion import Expander
 from seatline.worker.handlers import Handler, Handlers
 from seatline.worker.loop import Loop, Task
 from seatline.worker.notes import Notes
 from seatline.worker.slots import Slots, Work
+from seatline.worker.steps import StepHandlers
 from seatline.worker.timers import Timers
 from seatline.worker.turns import Turns
 
@@ -60,6 +62,7 @@ class Crew:
         notes: Notes,
         events: Events,
         settings: Settings,
+        expander: Expander,
         *,
         slots: int,
         child_jobs: int,
@@ -68,6 +71,7 @@ class Crew:
     ) -> None:
         self._name, self._handlers, self._slots = f"seatline-{worker}", handlers, slots
         self.turns, self._events, self._settings = turns, events, settings
+        self._expander, self._steps = expander, StepHandlers()
         self.woken: SimpleQueue[BaseException | None] = SimpleQueue()
         self.timers = Timers(f"{self._name}-timers")
         self._threads: Slots | None = None
@@ -221,6 +225,13 @@ class Crew:
             return self._damaged(hold)
         type_ = handler.type
         hold.told, hold.type, hold.attempt = self._told, type_, taken.attempt
+        if b"order" in fields:
+            try:
+                handler = self._steps.of(handler, fields)
+            except PayloadError:
+                return self._damaged(hold)
+            if b"expand" in fields:
+                return self._expansion(handler, hold, taken, fields)
         if handler.isolation == "async":
             return Task(hold, self._attempt_async(handler, hold, type_, taken, fields))
         ctx = Context(hold, type_, taken.attempt, taken.flat)
@@ -320,6 +331,18 @@ class Crew:
             self.turns.tell(failed(handler, ctx, fields, error, told=""))
         self._events.tell("overdue", said, job=hold.id, type=handler.type, attempt=ctx.attempt)
         self.woken.put(None)
+
+    def _expansion(self, handler: Handler, hold: Hold, taken: Taken, fields: Fields) -> Work:
+        """Make the work of a job that calls no handler, whatever its handler wants (O14)."""
+        ctx = Context(hold, handler.type, taken.attempt, taken.flat)
+
+        def run() -> Report:
+            return unbegun(hold) or self._expander.run(handler, hold, ctx, fields)
+
+        if not self._threads:  # all handlers are async: the loop must not wait for the server
+            name = f"{self._name}-expansion-{int(hold.id)}"
+            threading.Thread(target=lambda: self._ended(run()), name=name, daemon=True).start()
+        return run
 
     def _damaged(self, hold: Hold) -> Work:
         """Make the report of a job that was in a line, but whose record is gone or speaks of another type."""

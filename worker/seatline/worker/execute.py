@@ -2,7 +2,8 @@
 
 The life of an attempt, in order:
 
-1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again)
+1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again). For a step of an
+   order they are merged from what the order hands on (``order_params.py``), and a handler is given those that it takes
 2. bind them to the handler's signature; what does not bind fails it with ``BadParams``
 3. log in to what its seats are for (``sessions.py``)
 4. call the handler; its return value is the result
@@ -10,8 +11,9 @@ The life of an attempt, in order:
 6. pack the result; one that cannot be stored fails the job
 
 How it ends, the first that is true: its lease may be somebody else's, or the worker hands it back (``abandoned``); it was
-past its timeout (``Timeout``); it left because it was cancelled; ``Skip``; ``NoSeat`` (back to its place, uncounted); any
-other exception is a failure with type, message and traceback, which the retry rule may turn into another attempt.
+past its timeout (``Timeout``); it left because it was cancelled; ``Goto`` (a step ends well and chooses the next);
+``Skip``; ``NoSeat`` (back to its place, uncounted); any other exception is a failure with type, message and traceback,
+which the retry rule may turn into another attempt.
 
 A process that the handler has forked ends where the handler does: neither session nor lease are its own (F19).
 """
@@ -33,9 +35,10 @@ from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
 from seatline.shared.job import RESULT_TTL, attempt_text
+from seatline.shared.order_params import Handed, step_of_code
 from seatline.worker.context import Cancelled, Context, Hold, needs_of
 from seatline.worker.handlers import Handler
-from seatline.worker.outcomes import NoSeat, RetryAfter, Skip, next_delay
+from seatline.worker.outcomes import Goto, NoSeat, RetryAfter, Skip, next_delay
 from seatline.worker.sessions import Login, opened, opened_async, sessions_of
 
 __all__ = ["execute", "execute_async", "failed", "unbegun"]
@@ -169,6 +172,8 @@ def _end_fork() -> NoReturn:
 
 
 def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
+    if b"order" in fields:
+        return _merged(handler, fields)
     packed = fields[b"params"] if b"params2" not in fields else join_pieces("params", _named(fields))
     params = unpack_value(packed)
     if not isinstance(params, dict):
@@ -176,6 +181,17 @@ def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
     named = cast("dict[str, Any]", params)
     handler.check_params(named)
     return named
+
+
+def _merged(handler: Handler, fields: Fields) -> dict[str, Any]:
+    """Return the params of a step: of all that an order has gathered, a handler is given what it takes (O5)."""
+    handed = Handed.read(_named(fields))
+    handed.check()
+    params = handed.merged()
+    if not handler.open_ended:
+        params = {name: value for name, value in params.items() if name in handler.accepts}
+    handler.check_params(params)
+    return params
 
 
 @contextmanager
@@ -200,14 +216,41 @@ def _ended(handler: Handler, ctx: Context, fields: Fields, value: object) -> Rep
     report = Report(ctx.id, ctx.token, "succeeded")
     if value is not None:
         try:
-            report.result = pack_value("result", value)
-        except InvalidInput as error:
+            if isinstance(value, Goto):
+                report.fields, value = ["goto", _next_step(ctx, value)], value.output
+            if value is not None:
+                report.result = pack_value("result", value)
+        except (InvalidInput, PayloadError) as error:
             return failed(handler, ctx, fields, error)
         ttl = fields.get(b"result_ttl")
         report.result_ms = int(ttl) if ttl else int(RESULT_TTL * 1000)
     if ctx.jobs:
         report.jobs = ctx.jobs
     return report
+
+
+def _next_step(ctx: Context, goto: Goto) -> str:
+    """Return the name of the step that a handler has chosen (O15).
+
+    Raises:
+        InvalidInput: there is nothing to choose, or the step maps no such code.
+
+    """
+    handed, said = ctx.job.handed, f"Goto({goto.step!r})"
+    if handed is None:
+        raise InvalidInput(f"{said}: this job is no step of an order. Return its output instead.")
+    if ctx.job.element is not None:
+        raise InvalidInput(
+            f"{said}: the run for one element of a list cannot choose the next step. Return its output, and let a step "
+            "behind choose."
+        )
+    if isinstance(goto.step, str):
+        return goto.step
+    name = step_of_code(handed.codes, goto.step)
+    if name is None:
+        has = f"maps {handed.codes}" if handed.codes else "has no codes"
+        raise InvalidInput(f"{said}: step {ctx.job.step} {has}. Map the code in its chain, or name the step.")
+    return name
 
 
 def _late(handler: Handler, ctx: Context, fields: Fields, error: BaseException | None = None) -> Report:
@@ -226,6 +269,8 @@ def _raised(handler: Handler, ctx: Context, fields: Fields, error: BaseException
         return _late(handler, ctx, fields, error)
     if isinstance(error, Cancelled) or (link.cancel and not isinstance(error, Exception)):
         return Report(ctx.id, ctx.token, "cancelled")
+    if isinstance(error, Goto):
+        return _ended(handler, ctx, fields, error)
     if isinstance(error, Skip):
         return Report(ctx.id, ctx.token, "skipped", ["reason", _clean(error.reason)], jobs=ctx.jobs)
     if isinstance(error, NoSeat):

@@ -5,14 +5,16 @@ The rule itself is :class:`seatline.shared.retry.Retry`, which a chain's step ma
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from seatline.shared.config import check_name
+from seatline.shared.errors import InvalidInput
 from seatline.shared.retry import Retry, RetryAfter
 
-__all__ = ["NoSeat", "Retry", "RetryAfter", "Skip"]
+__all__ = ["Goto", "NoSeat", "Retry", "RetryAfter", "Skip"]
 
 REASON_MOST: Final = 2_000
+CODE_MOST: Final = 255
 
 
 class Skip(Exception):
@@ -21,6 +23,29 @@ class Skip(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = str(reason)[:REASON_MOST]
+
+
+class Goto(Exception):
+    """End a step of an order well and choose the step that comes next: ``return Goto("repair")``, or raise it (O15).
+
+    Args:
+        step: the name of a step of the same chain; or a number from 0 to 255 that is looked up in the step's ``codes``,
+            as the exit code of a command is.
+        output: what the step returns; None: nothing.
+
+    In a job that is no step, or in a run for one element of a list, it fails the attempt.
+
+    Raises:
+        InvalidInput: it is neither a name nor such a number.
+
+    """
+
+    def __init__(self, step: str | int, output: Any = None) -> None:
+        if type(step) is int and not 0 <= step <= CODE_MOST:
+            raise InvalidInput(f"step: {step} is not a code from 0 to {CODE_MOST}.")
+        super().__init__(f"go to {step}")
+        self.step = step if type(step) is int else check_name("step", step)
+        self.output = output
 
 
 class NoSeat(Exception):

@@ -10,6 +10,7 @@ What the command gets: the worker's environment without ``SEATLINE_*`` (but SEAT
     SEATLINE_JOB              16 digits
     SEATLINE_TYPE, SEATLINE_ATTEMPT, SEATLINE_TENANT
     SEATLINE_PARAMS           all params, JSON
+    SEATLINE_ORDER, SEATLINE_CHAIN, SEATLINE_STEP   of a step of an order
     SEATLINE_SESSION_<POOL>   what the login of a pool yielded: text as it is, plain data as JSON; other clients are
                               of no use to another process
 
@@ -36,9 +37,10 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from seatline.shared.errors import BadParams, InvalidInput, SeatlineError
+from seatline.shared.order_params import step_of_code
 from seatline.worker import system
 from seatline.worker.context import Cancelled, Context
-from seatline.worker.outcomes import Skip
+from seatline.worker.outcomes import Goto, Skip
 from seatline.worker.printed import Lines, Printed
 from seatline.worker.sessions import Session
 
@@ -115,6 +117,7 @@ class Command:
 
         Raises:
             ExitCode: it failed.
+            Goto: its exit code is mapped by the step of an order that it is run for.
             Skip: it ended with one of the skip codes, or asked for it.
             Cancelled: it was stopped.
             FileNotFoundError, OSError: it cannot be started.
@@ -131,18 +134,22 @@ class Command:
             _end(process)
         if stopped:
             raise Cancelled
-        return self._ended(process.returncode, printed)
+        handed = ctx.job.handed
+        step = step_of_code(handed.codes, process.returncode) if handed else None
+        return self._ended(process.returncode, printed, step)
 
-    def _ended(self, code: int, printed: Printed) -> Any:
-        if code in self._skip_codes:
+    def _ended(self, code: int, printed: Printed, step: str | None) -> Any:
+        if step is None and code in self._skip_codes:
             raise Skip(f"exit code {code}")
-        if code:
+        if step is None and code:
             said = system.said_exit(code)
             if printed.tail:
                 said = "\n".join((f"{said}: {printed.tail[-1].strip()}", "stderr ended:", *printed.tail))
             raise ExitCode(said, code)
         if printed.trouble:
             raise InvalidInput(printed.trouble)
+        if step is not None:
+            raise Goto(step, printed.result)
         if printed.skip is not None:
             raise Skip(printed.skip)
         return printed.result
@@ -182,6 +189,8 @@ class Command:
         ours["SEATLINE_PARAMS"] = json.dumps(_plain(params), ensure_ascii=False)
         ours["SEATLINE_JOB"], ours["SEATLINE_TYPE"] = ctx.id, ctx.type
         ours["SEATLINE_ATTEMPT"], ours["SEATLINE_TENANT"] = str(ctx.attempt), ctx.tenant or ""
+        if order := ctx.order:
+            ours |= {"SEATLINE_ORDER": order.id, "SEATLINE_CHAIN": order.chain, "SEATLINE_STEP": order.step}
         sessions: dict[str, Session] = inner._sessions or {}  # noqa: SLF001 - as above
         for pool, session in sessions.items():
             text = _session_text(session.client)

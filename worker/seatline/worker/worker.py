@@ -38,6 +38,7 @@ from seatline.worker.crew import Crew
 from seatline.worker.cycle import Classic, Normal
 from seatline.worker.ear import Ear
 from seatline.worker.events import Events, Sink
+from seatline.worker.expansion import Expander
 from seatline.worker.handlers import Handlers
 from seatline.worker.hooks import Hooks
 from seatline.worker.leases import Leases
@@ -138,6 +139,7 @@ class Worker:
             self._notes,
             self._events,
             self.settings,
+            Expander(self.store),
             slots=slots,
             child_jobs=child_jobs,
             child_memory=child_memory and child_memory * 2**20,

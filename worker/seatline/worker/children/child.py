@@ -26,6 +26,7 @@ from seatline.worker.context import Context
 from seatline.worker.execute import execute
 from seatline.worker.handlers import Handler, Handlers
 from seatline.worker.sessions import Login, Session
+from seatline.worker.steps import StepHandlers
 
 __all__ = ["Child"]
 
@@ -56,6 +57,7 @@ class Child:
         self._link = ChildLink(frames, worker)
         self._words = words
         self._armed: dict[str, Handler] = {}
+        self._steps = StepHandlers()
         self._logins = {pool: _interruptible(login, self._link) for pool, login in handlers.logins.items()}
         self._signals: list[tuple[signal.Signals, Any]] = []
         self._done = 0
@@ -84,7 +86,10 @@ class Child:
         link.begin(id_, token, events=events)
         handler = self._armed.get(type_) or self._arm(type_)
         ctx = Context(link, type_, attempt, flat)
-        report = execute(handler, self._logins, ctx, dict(zip(flat[::2], flat[1::2], strict=True)))
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if b"order" in fields:
+            handler = self._steps.of(handler, fields)
+        report = execute(handler, self._logins, ctx, fields)
         if link.forked:
             return (
                 "a process that the handler forked has come to the handler's end"  # its buffers are copies: not flushed
