@@ -13,11 +13,13 @@ from seatline.producer.queue import Queue
 from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.why import Obstacle
 from seatline.shared.calls.schedules import ScheduleRecord
+from seatline.shared.chain import Chain, Step
 from seatline.shared.job import Attempt, Job, JobRecord
 from seatline.shared.retry import Retry
 
 __all__ = [
     "Attempt",
+    "Chain",
     "Job",
     "JobHandle",
     "JobRecord",
@@ -29,4 +31,5 @@ __all__ = [
     "Retry",
     "ScheduleRecord",
     "Schedules",
+    "Step",
 ]
