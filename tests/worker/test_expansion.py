@@ -17,7 +17,9 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 
+from seatline.producer import Queue
 from seatline.shared.calls.workers import Report, Taken
+from seatline.shared.chain import Chain, Step
 from seatline.shared.codec import pack_params, pack_value, pieces, unpack_value
 from seatline.shared.keys import Keys
 from seatline.worker import Context, Handlers, Retry, Worker
@@ -261,3 +263,32 @@ def test_o14_a_worker_whose_handlers_are_all_async(make: Callable[..., Bench]) -
     wait_until(lambda: bench.crew.turns.pending, 10)
     assert bench.stored == ({}, ["a", "b"])
     assert bench.hold(taken).reported
+
+
+@pytest.mark.parametrize("classic", [False, True], ids=["normal", "classic"])
+def test_o14_a_list_from_end_to_end(servers: list[RealServer], classic: bool) -> None:
+    """O14: a worker of async handlers alone finds a list, runs each element, and has the results in their order."""
+    made = Handlers()
+
+    @made.handler("find")
+    async def find(ctx: Context) -> dict[str, Any]:
+        return {"files": [f"f{at}" for at in range(300)], "scale": 2}
+
+    @made.handler("scan")
+    async def scan(ctx: Context, file: str, scale: int) -> list[Any]:
+        assert ctx.order
+        return [file, scale, ctx.order.element]
+
+    @made.handler("sum")
+    async def add_up(ctx: Context) -> int:
+        assert ctx.order
+        assert ctx.order.outputs["scan"] == [[f"f{at}", 2, at] for at in range(300)]
+        return len(ctx.order.outputs["scan"])
+
+    with Queue(servers[0].url, namespace=NAMESPACE) as queue:
+        steps = [Step("find", "find"), Step("scan", "scan", each="files", item="file"), Step("sum", "sum")]
+        queue.define(Chain("all", steps))
+        order = queue.start("all", {})
+        Worker(made, servers[0].url, namespace=NAMESPACE, slots=1 if classic else 4, classic=classic).run(burst=True)
+        assert order.state() == "succeeded", order.record()
+        assert order.outputs()["sum"] == 300

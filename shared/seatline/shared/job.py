@@ -303,7 +303,7 @@ class JobRecord:
     step: str | None = None
     element: int | None = None
     goto: str | None = None
-    handed: Handed | None = None
+    handed: Handed | None = field(default=None, repr=False)
 
     @property
     def params(self) -> dict[str, Any]:
