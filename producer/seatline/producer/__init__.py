@@ -7,28 +7,40 @@
     handle.result(timeout=30)
 """
 
+from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
+from seatline.producer.orders import OrderHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
 from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.why import Obstacle
+from seatline.shared.calls.orders import ChainRecord
 from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.chain import Chain, Step
 from seatline.shared.job import Attempt, Job, JobRecord
+from seatline.shared.order import OrderRecord, Run
+from seatline.shared.plan import Plan, PlanStep
 from seatline.shared.retry import Retry
 
 __all__ = [
     "Attempt",
     "Chain",
+    "ChainRecord",
+    "Chains",
     "Job",
     "JobHandle",
     "JobRecord",
     "Obstacle",
+    "OrderHandle",
+    "OrderRecord",
+    "Plan",
+    "PlanStep",
     "PlannedStart",
     "Pools",
     "ProgramSession",
     "Queue",
     "Retry",
+    "Run",
     "ScheduleRecord",
     "Schedules",
     "Step",

@@ -12,16 +12,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
 from seatline.producer.listing import jobs_in
+from seatline.producer.orders import OrderHandle, orders_in
 from seatline.producer.pools import Pools
 from seatline.producer.schedules import Schedules
 from seatline.shared.calls import jobs as verbs
+from seatline.shared.calls import orders as order_verbs
 from seatline.shared.calls import reads
 from seatline.shared.calls import schedules as schedule_verbs
+from seatline.shared.chain import Chain
 from seatline.shared.config import Settings, check_name
-from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue
+from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue, PayloadError
 from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id, job_words
+from seatline.shared.order import OrderRecord, order_id, order_words
+from seatline.shared.plan import chain_words
 from seatline.shared.store import Listener, Store
 from seatline.shared.times import Window
 
@@ -214,6 +220,87 @@ class Queue:
 
         """
         return jobs_in(self.store, state=state, type_=type, tenant=tenant, limit=limit)
+
+    def define(self, chain: Chain) -> int:
+        """Store a chain; returns its version. The same steps again are the same version (O13).
+
+        Orders that are under way keep the version that they started with.
+
+        Raises:
+            InvalidInput: something is wrong with it; names the place. Nothing was stored.
+
+        """
+        words, digest = chain_words(chain)
+        call = order_verbs.define(chain.name, words, digest, chain.title, chain.max_orders, self.by)
+        return self.store.run(call)[0]
+
+    def start(
+        self,
+        chain: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        priority: int = DEFAULT_PRIORITY,
+        tenant: str | None = None,
+        title: str | None = None,
+        at: dt.datetime | None = None,
+        delay: float | dt.timedelta | None = None,
+        replace: bool = False,
+    ) -> OrderHandle:
+        """Start an order: one run through a chain, in one round trip, exactly once.
+
+        Args:
+            chain: its name.
+            params: of the order: names to values, from which its steps' params are made (O5).
+            id: a name of your own, with a letter in it, by which it is found again; its number by default.
+            priority: of its steps, unless they say otherwise; and of its place in front of the chain (O10).
+            tenant: of its steps.
+            title: a line for people.
+            at: the moment at which it starts, with a time zone; a moment that passed means now (T1).
+            delay: seconds until then.
+            replace: put it in the place of one of that id, if no step of that one is under way (O9).
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+            NoSuchChain: there is no chain of that name.
+            OrderExists: there is an order of that id.
+            WrongState: it is to be replaced, and a step of it is under way.
+            Closed, TenantRequired: as for a job.
+
+        """
+        tenant = self.settings.tenant if tenant is None else tenant
+        words = order_words(
+            chain, params or {}, id=id, priority=priority, tenant=tenant, title=title, at=at, delay=delay
+        )
+        if replace and id is None:
+            raise InvalidInput("replace: it goes with id=...; without one, every start is another order.")
+        started = self.store.run(order_verbs.start(chain, words, replace=replace))
+        return OrderHandle(self, started.id, started.number)
+
+    def order(self, id: str | int) -> OrderHandle:
+        """Return a handle for an order, without asking the server. People may type 42 for one that has its number."""
+        return OrderHandle(self, order_id(id))
+
+    def orders(
+        self, *, state: str | None = None, chain: str | None = None, limit: int | None = None
+    ) -> Iterator[OrderRecord | PayloadError]:
+        """Iterate over orders, read page by page; one whose record cannot be read comes as the error that says why (O13).
+
+        Those under way come first, then suspended, waiting and scheduled ones, each in the order of their start. Ended ones
+        of a state come the newest first. It is a walk, not a snapshot.
+
+        Args:
+            state: one state, or None for all that have not ended.
+            chain: one chain.
+            limit: at most so many.
+
+        """
+        return orders_in(self.store, state=state, chain=chain, limit=limit)
+
+    @property
+    def chains(self) -> Chains:
+        """The namespace's chains."""
+        return Chains(self)
 
     @property
     def pools(self) -> Pools:

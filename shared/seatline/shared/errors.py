@@ -17,8 +17,11 @@
     |   |-- Conflict                      the same token with other content
     |   |-- NoSuchJob, NoSuchPool,        what was named does not exist (or was trimmed)
     |   |   NoSuchSchedule,
+    |   |   NoSuchChain, NoSuchStep,
+    |   |   NoSuchOrder,
     |   |   NoSuchWorker                  ... or it is gone: a worker exists while it renews
     |   |-- ScheduleExists                there is a schedule of that name
+    |   |-- OrderExists                   there is an order of that id
     |   |-- TenantRequired                the namespace takes no job without a tenant
     |   |-- SeatsLacking                  strict: the seats could never be had
     |   |-- WrongState                    not possible in the state the job is in
@@ -33,6 +36,9 @@
     |   |-- JobSkipped
     |   |-- JobExpired                  it could not start in time
     |   `-- JobLost                       the server lost the job (or gave its id to another)
+    |-- OrderFailed                       result(): the order did not succeed
+    |   |-- OrderCancelled
+    |   `-- OrderLost                       the server lost the order, or it was removed or replaced
     |-- ResultExpired                     result(): it succeeded, its value is no longer kept
     |-- PayloadError                      stored bytes cannot be read as a value
     |-- BadParams                         params do not bind to the handler's signature
@@ -66,10 +72,17 @@ __all__ = [
     "JobSkipped",
     "LoginRefused",
     "NoEmbeddedServer",
+    "NoSuchChain",
     "NoSuchJob",
+    "NoSuchOrder",
     "NoSuchPool",
     "NoSuchSchedule",
+    "NoSuchStep",
     "NoSuchWorker",
+    "OrderCancelled",
+    "OrderExists",
+    "OrderFailed",
+    "OrderLost",
     "OutcomeUnknown",
     "PartialEnqueue",
     "PayloadError",
@@ -167,6 +180,22 @@ class NoSuchSchedule(Refused):
     """No such schedule. `seatline schedules list` shows what there is."""
 
 
+class NoSuchChain(Refused):
+    """No such chain. `seatline chains list` shows what there is."""
+
+
+class NoSuchStep(Refused):
+    """The chain has no such step. `seatline chains show NAME` lists its steps."""
+
+
+class NoSuchOrder(Refused):
+    """No such order: it never existed, was removed, or was trimmed by retention. `seatline orders list` shows what there is."""
+
+
+class OrderExists(Refused):
+    """There is an order of that id. Take another id, leave it out, or replace the order (replace=True, --replace)."""
+
+
 class ScheduleExists(Refused):
     """There is a schedule of that name. Take another name, or replace it (replace=True, --replace)."""
 
@@ -249,6 +278,22 @@ class JobExpired(JobFailed):
 
 class JobLost(JobFailed):
     """The server lost this job, in a crash that lost its last writes or by removal. Enqueue it again."""
+
+
+class OrderFailed(SeatlineError):
+    """The order failed; .step and .error tell where and how. `seatline orders resume ID` goes on there."""
+
+    def __init__(self, message: str | None = None, *, step: str = "", error: str = "") -> None:
+        self.step, self.error = step, error
+        super().__init__(message)
+
+
+class OrderCancelled(OrderFailed):
+    """The order was cancelled."""
+
+
+class OrderLost(OrderFailed):
+    """The server does not have this order (any more): it was removed, replaced, trimmed, or lost in a crash."""
 
 
 class ResultExpired(SeatlineError):

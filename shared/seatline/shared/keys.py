@@ -5,8 +5,8 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 
 ====================================  ======  =======================================================================
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
-                                              skipped), trimmed, removed, closed, tenant (required), versions
-                                              (given to schedules)
+                                              skipped), restarted (when run was last seen to change), trimmed,
+                                              removed, closed, tenant (required), versions (given to schedules)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
@@ -19,13 +19,30 @@ ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, me
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
                                       hash    further ready sets), window, opens, closes (its times, epoch ms)
 scheduled                             zset    score = due (epoch ms)
-schedules                             zset    schedules, and window:<type>: score = next moment (epoch ms), or
-                                              2^53 - 1: none
+schedules                             zset    schedules, window:<type>, and chain:<name> where orders may go on:
+                                              score = next moment (epoch ms), or 2^53 - 1: none
 schedule:<name>                       hash    cron and zone, or every (ms) and anchor; start, end, missed, most,
                                               after_end, paused, version, next, last (epoch ms), last_job, error, and
                                               what its jobs are: type, priority, params, ...
 expiring                              zset    jobs not to start after a moment: score = that (epoch ms); one that has
                                               started or ended stays until then
+chains, chain:<name>                  set,    version (the newest), title, max_orders, changed, stopped, stop.<step>,
+                                      hash    skip.<step> (since when, by whom), opening (steps started again)
+chain:<name>:<version>                hash    a version: steps, first, title, digest, made, by, orders (that have it), and
+                                              step.<step>: type=... next=... on_error=... ...
+chain:<name>:started                  zset    its orders that have entered and not ended: score = number
+chain:<name>:waiting                  zset    '<number> <order>' in front of it: score = priority
+chain:<name>:held:<step>              zset    '<number> <order>' in front of a stopped step: score = priority
+order:<id>                            hash    number, chain, version, state, priority, now (where it is: step=job id,
+                                              each, held, held@ms or failed), ended, setbacks, skips, runs, bytes,
+                                              tenant, title, created, due, started, finished, suspended, leaving, error,
+                                              error_step, after_error, eached, schedule, planned, listeners
+order:<id>:data                       hash    its params (msgpack, in pieces), out.<step>: what a step returned (msgpack)
+order:<id>:history                    list    runs of its steps, and what people did, newest last, at most 1,000
+order:<id>:each:<step>                hash    a step that runs for each element of a list: count, next, done, failed,
+                                              error; base, e.<i>, r.<i> (params, elements, results; msgpack)
+order:<id>:each:<step>:jobs, ...:bad  zset    its jobs under way; elements to be run again when it is resumed
+orders:<state>                        zset    score = number; of failed, succeeded, cancelled: finished (epoch ms)
 running                               zset    score = lease deadline (epoch ms)
 finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
 pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority, refused_until,
@@ -65,13 +82,16 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|paused|types|scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
+    r"about|seq|paused|types|chains|scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
     rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
     rf"type:{_NAME}": "persistent",
     rf"schedule:{_NAME}": "persistent",
+    rf"chain:{_NAME}(:\d+|:started|:waiting|:held:{_NAME})?": "persistent",
+    rf"order:{_NAME}(:data|:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
+    r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",
     r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
     rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
     rf"pool:{_NAME}:in_use": "expires",
@@ -119,6 +139,14 @@ class Keys:
     def pool(self, name: str, part: str = "") -> str:
         """A pool's hash, or a part of it: sessions, in_use, waiting, callers."""
         return self(f"pool:{name}:{part}" if part else f"pool:{name}")
+
+    def order(self, order_id: str, part: str = "") -> str:
+        """The hash of one order, or a part of it: data, history, each:<step>."""
+        return self(f"order:{order_id}:{part}" if part else f"order:{order_id}")
+
+    def chain(self, name: str, part: str = "") -> str:
+        """A chain's hash, or a part of it: a version's number, started, waiting, held:<step>."""
+        return self(f"chain:{name}:{part}" if part else f"chain:{name}")
 
     def lane(self, client: str, index: int) -> str:
         """The record of one lane of numbered requests."""

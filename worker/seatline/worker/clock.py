@@ -1,4 +1,4 @@
-"""The clock: fires schedules and moves windows on, in whichever worker is told that they are due (T6 to T9).
+"""The clock: fires schedules, moves windows on and lets orders enter, in whichever worker is told of it (T6 to T9, O10).
 
 There is no scheduler process and no leader. A turn or a renewal names what is due; this reads it, computes by the pure
 rules of ``times.py`` what is to be fired and what comes next, and sends that back. The server compares before it writes:
@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
+from seatline.shared.calls import orders
 from seatline.shared.calls import schedules as verbs
 from seatline.shared.calls.schedules import FIRED_MOST, ScheduleRecord, Shot
 from seatline.shared.errors import InvalidInput, SeatlineError
@@ -97,11 +98,15 @@ class Clock:
         tried, fired = set[str](), False
         while names and not self._enough():
             tried.update(names)
+            for chain in [name.removeprefix(orders.CHAIN) for name in names if name.startswith(orders.CHAIN)]:
+                fired = True
+                while self._store.run(orders.admit(chain), patience) and not self._enough():
+                    pass
             due = self._store.read(verbs.due(self._store.keys, names), patience)
             for type_, window in due.windows.items():
                 self._move_on(type_, window, due.now, patience)
             # Another thread or worker may have been first, since these were named: then there are jobs, too.
-            named = sum(not name.startswith(verbs.WINDOW) for name in names)
+            named = sum(not name.startswith((verbs.WINDOW, orders.CHAIN)) for name in names)
             more, fired = set[str](), fired or named > len(due.schedules)
             for shots in _calls([_shot(schedule, due.now) for schedule in due.schedules]):
                 told = self._store.run(verbs.fire(self._worker, shots), patience)

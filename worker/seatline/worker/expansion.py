@@ -17,6 +17,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
+from seatline.shared.calls import orders as verbs
+from seatline.shared.calls.base import Call
 from seatline.shared.calls.workers import Report
 from seatline.shared.codec import pack_value
 from seatline.shared.errors import BadParams, ServerError, ServerRefused
@@ -55,8 +57,6 @@ class Expander:
             return _ended_early(hold) or failed(handler, ctx, fields, error)
 
     def _store_all(self, hold: Hold, ctx: Context, base: bytes, elements: list[bytes]) -> Report:
-        from seatline.shared.calls import orders as verbs  # noqa: PLC0415
-
         order, step = ctx.job.order or "", ctx.job.step or ""
         for start, bite in _bites(elements):
             if early := _ended_early(hold):
@@ -66,12 +66,12 @@ class Expander:
                 return Report(hold.id, hold.token, "abandoned")
         return Report(hold.id, hold.token, "succeeded", ["count", len(elements)])
 
-    def _insist(self, call: Any, hold: Hold) -> bool:
+    def _insist(self, call: Call[bool], hold: Hold) -> bool:
         """Send until the server answers, or the job is no longer to be done."""
         patience, pause = Patience(None, enough=lambda: hold.over), 0.1
         while True:
             try:
-                return bool(self._store.run(call, patience, self._wire))
+                return self._store.run(call, patience, self._wire)
             except ServerError as error:
                 if isinstance(error, ServerRefused) or hold.over:
                     raise

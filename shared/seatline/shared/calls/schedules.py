@@ -211,7 +211,7 @@ class Due:
 def due(keys: Keys, names: Sequence[str]) -> Read[Due]:
     """Read what a turn has named as due; what was removed or changed meanwhile is left out."""
     types = [name.removeprefix(WINDOW) for name in names if name.startswith(WINDOW)]
-    others = [name for name in names if not name.startswith(WINDOW)]
+    others = [name for name in names if ":" not in name]
     commands: list[Command] = [("TIME",)]
     commands += [("HGETALL", keys(f"schedule:{name}")) for name in others]
     commands += [("HMGET", keys(f"type:{type_}"), "window", "closes") for type_ in types]

@@ -3,6 +3,28 @@
 -- likewise. Needs _base, _bells.
 local ended = {}
 
+-- Whoever waits for the end of this job or order hears of it.
+local function tell_end(id, listeners)
+  for bell in string.gmatch(listeners or '', '%S+') do
+    local schedule = string.match(bell, '^>(.*)$')
+    if not schedule then
+      ring_bell(bell)
+    else
+      -- It was the run of a schedule that counts from its end: that comes again after its interval (T8).
+      local key = ns .. 'schedule:' .. schedule
+      local v = redis.call('HMGET', key, 'last_job', 'every', 'end', 'paused', 'after_end')
+      local again = now + tonumber(v[2] or 0)
+      if v[1] == id and v[2] and v[5] and again <= tonumber(v[3] or again) then
+        redis.call('HSET', key, 'next', string.format('%.0f', again))
+        if not v[4] then
+          redis.call('ZADD', ns .. 'schedules', again, schedule)
+          alarm_anew({[schedule] = true}, 'schedules', '(' .. now)
+        end
+      end
+    end
+  end
+end
+
 -- End one job; `more` are further fields, or nil. The zsets are written together by finish_done.
 local function finish(id, state, listeners, more)
   if more then
@@ -18,24 +40,7 @@ local function finish(id, state, listeners, more)
   list[#list + 1] = now
   list[#list + 1] = id
   if listeners and listeners ~= '' then
-    for bell in string.gmatch(listeners, '%S+') do
-      local schedule = string.match(bell, '^>(.*)$')
-      if not schedule then
-        ring_bell(bell)
-      else
-        -- It was the run of a schedule that counts from its end: that comes again after its interval (T8).
-        local key = ns .. 'schedule:' .. schedule
-        local v = redis.call('HMGET', key, 'last_job', 'every', 'end', 'paused', 'after_end')
-        local again = now + tonumber(v[2] or 0)
-        if v[1] == id and v[2] and v[5] and again <= tonumber(v[3] or again) then
-          redis.call('HSET', key, 'next', string.format('%.0f', again))
-          if not v[4] then
-            redis.call('ZADD', ns .. 'schedules', again, schedule)
-            alarm_anew({[schedule] = true}, 'schedules', '(' .. now)
-          end
-        end
-      end
-    end
+    tell_end(id, listeners)
     redis.call('HDEL', ns .. 'job:' .. id, 'listeners')
   end
 end

@@ -1,6 +1,6 @@
 -- _reserve: takes the most urgent jobs a set of types has to give. A source gives heads: either one line, read in
 -- bites, or, for an offer of many types, the index of all lines that use the same. Only the source that gave one is
--- looked at again. Needs _base, _bells, _lines, _seats, _finish.
+-- looked at again. Needs _base, _bells, _lines, _seats, _finish, _orders.
 
 -- Step a line: the next head of the present bite, or of the next one.
 local function step_line(line)
@@ -99,34 +99,57 @@ local function best_of(sources)
 end
 
 -- Hand one job over: its lease, token, attempt and what happens if it is lost are written together. What it keeps of
--- an earlier attempt goes: that error is among its attempts. Returns nil if it was not to start so late: it ends.
+-- an earlier attempt goes: that error is among its attempts. Returns nil if it does not start: it was not to start so
+-- late, or its order waits in front of that step.
 local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
-  local job, attempt, expires, earlier = redis.call('HGETALL', key), 1, nil, false
+  local job, attempt, expires, earlier, order, step, element = redis.call('HGETALL', key), 1, nil, false
+  local if_lost, own = source.if_lost, nil
   for i = 1, #job, 2 do
     local name = job[i]
     if name == 'attempt' then
       attempt = job[i + 1] + 1
     elseif name == 'expires' then
       expires = tonumber(job[i + 1])
+    elseif name == 'order' then
+      order = job[i + 1]
+    elseif name == 'step' then
+      step = job[i + 1]
+    elseif name == 'element' then
+      element = job[i + 1]
+    elseif name == 'if_lost' then
+      own = job[i + 1]
     elseif name == 'error' or name == 'seats' or name == 'progress' or name == 'overdue' then
       earlier = true
     end
+  end
+  if #job == 0 then  -- its order has taken it back a moment ago
+    if source.spec ~= 'none' then untake_seats(source.spec) end
+    return nil
   end
   if expires and expires < now then
     if source.spec ~= 'none' then untake_seats(source.spec) end
     finish(id, 'expired', redis.call('HGET', key, 'listeners'))
     return nil
   end
+  if order then
+    if_lost = own or 'rerun'
+    local with = orders().begins(id, order, step, element)
+    if not with then
+      if source.spec ~= 'none' then untake_seats(source.spec) end
+      return nil
+    end
+    for i = 1, #with do job[#job + 1] = with[i] end
+  end
   if earlier then
     redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'seats', 'progress', 'overdue')
   end
   if source.spec == 'none' then
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
-      'if_lost', source.if_lost)
+      'if_lost', if_lost)
   else
     redis.call('HSET', key, 'state', 'running', 'worker', worker, 'token', token, 'started', now, 'attempt', attempt,
-      'if_lost', source.if_lost, 'seats', source.spec)
+      'if_lost', if_lost, 'seats', source.spec)
   end
   return {id, attempt, job}
 end
@@ -174,4 +197,18 @@ local function reserve(offer, offered, want, worker, token, deadline, was_idle)
   end
   if #leases > 0 then redis.call('ZADD', ns .. 'running', unpack(leases)) end
   return jobs, taken, passed >= LATE_MOST
+end
+
+-- What was reserved under this token and still is; said again after a lost reply.
+local function reserved_before(ids, token)
+  local jobs = {}
+  for id in string.gmatch(ids, '%S+') do
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'attempt', 'order', 'step', 'element')
+    if job[1] == 'running' and job[2] == token then
+      local flat = redis.call('HGETALL', ns .. 'job:' .. id)
+      for _, word in ipairs(job[4] and orders().handed(job[4], job[5], job[6]) or {}) do flat[#flat + 1] = word end
+      jobs[#jobs + 1] = {id, job[3], flat}
+    end
+  end
+  return jobs
 end

@@ -1,12 +1,13 @@
 -- _settle: takes a worker's reports of what ended. A report counts only if its token is the lease's (equality, never
--- order: DESIGN 5.4), and once a call. Needs _base, _bells, _lines, _seats, _finish, _withdraw, _accept.
+-- order: DESIGN 5.4), and once a call. A step's end moves its order on (O2). Needs _base, _bells, _lines, _seats,
+-- _finish, _withdraw, _accept, _orders.
 
 -- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's.
 local function read_reports(first, count)
   local reports, seen, at = {}, {}, first
   for i = 1, count do
     local id, fields = ARGV[at], tonumber(ARGV[at + 5])
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost')
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost', 'order')
     local mine = job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id]
     seen[id] = seen[id] or mine
     local report = {id = id, job = mine and job, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
@@ -63,15 +64,19 @@ local function settle(report)
   if outcome == 'abandoned' and job[5] ~= 'rerun' then outcome = 'interrupted' end
   if outcome == 'returned' or outcome == 'abandoned' or outcome == 'retry' then
     local waits, ends = run_again(report)
-    if waits then return waits end
+    if waits then
+      if job[6] and outcome == 'retry' then orders().told(id, job[6], 'failed, to run again') end
+      return waits
+    end
     outcome, report.result = ends, ''
   end
   local more = nil
   if report.last >= report.at or report.result ~= '' then more = {unpack(ARGV, report.at, report.last)} end
-  if report.result ~= '' then
+  if report.result ~= '' and not job[6] then
     redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.ms)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
   finish(id, outcome, job[4], more)
+  if job[6] then orders().ended(id, job[6], outcome, report.result) end
   return outcome, true
 end

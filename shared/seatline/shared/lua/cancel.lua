@@ -1,6 +1,6 @@
 -- cancel: end a waiting job at once; ask a running one to stop (Q23).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -20,7 +20,7 @@ local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'worker')
+local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'worker', 'order')
 local state, reply = job[1], nil
 redis.call('ZREM', ns .. 'scheduled', '')
 if not state then
@@ -31,9 +31,12 @@ elseif state == 'running' then
   ring_look(job[5] or '')
   reply = {'ok', 'asked'}
 elseif state == 'ready' or state == 'scheduled' then
-  withdraw(id, state, job[2], job[3])
+  leave_place(id, state, job[2], job[3])
   finish(id, 'cancelled', job[4])
+  if job[6] then orders().ended(id, job[6], 'cancelled', '') end
   finish_done()
+  alarm_anew(coming, 'scheduled', '-inf')
+  seats_done()
   note(id, 'cancelled by ' .. by)
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'cancelled', id, 'by', by)
   reply = {'ok', 'cancelled'}

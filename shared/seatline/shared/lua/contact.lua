@@ -27,6 +27,6 @@ if run ~= '' and v[3] ~= run then
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: it drains after a restart too
   redis.call('INCRBY', ns .. 'seq', 1000000)
   redis.call('HINCRBY', about, 'gaps', 1000000)
-  redis.call('HSET', about, 'run', run)
+  redis.call('HSET', about, 'run', run, 'restarted', now)
 end
 return {'ok', now, v[1], v[2]}

@@ -2,7 +2,7 @@
 -- fired by another worker meanwhile, is left as it is, so no moment is fired twice (T7); jobs and next moment are written
 -- together, so none is lost either.
 --
--- Needs    _base _lane _bells _lines _lacking _accept
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _orders _start
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -13,11 +13,12 @@
 -- ARGV[4]  count     schedules that follow, at most 16
 -- ARGV[5]  schedules each six words: name, version and planned moment as they were read, the next moment or '' (none),
 --                    the last moment that is fired or '', why it cannot be computed or ''; then jobs, and that many in the
---                    words that submit takes
+--                    words that submit takes, or orders, in those of order_start
 --
 -- Returns  ok        a word for each schedule: fired, past (changed, or fired by another), closed (the namespace takes no
---                    jobs), tenant (it requires one), busy (its last run has not ended, T8), stuck (put off for a minute);
---                    the id of the last job of each, or '-'; the names of what else is planned and due
+--                    jobs), tenant (it requires one), busy (its last run has not ended, T8), stuck (put off for a minute), chain (likewise:
+--                    there is none of that name);
+--                    the id of the last job or order of each, or '-'; the names of what else is planned and due
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   fired (name ...), by; submitted first, count
@@ -33,22 +34,28 @@ local look, accept = acceptance()
 local shots, words, at, taken = {}, {}, FIRST, 0
 for i = 1, count do
   local shot = {name = ARGV[at], next = ARGV[at + 3], last = ARGV[at + 4], error = ARGV[at + 5], jobs = tonumber(ARGV[at + 6])}
-  local v = redis.call('HMGET', ns .. 'schedule:' .. shot.name, 'version', 'next', 'paused', 'after_end', 'last_job')
+  local v = redis.call('HMGET', ns .. 'schedule:' .. shot.name, 'version', 'next', 'paused', 'after_end', 'last_job', 'chain')
   local word = shot.error == '' and 'fired' or 'stuck'
   if v[1] ~= ARGV[at + 1] or v[2] ~= ARGV[at + 2] or v[3] then
     word = 'past'
   elseif shot.jobs > 0 and gates[1] then
     word = 'closed'
   elseif shot.jobs > 0 and v[4] and v[5] then
-    local state = redis.call('HGET', ns .. 'job:' .. v[5], 'state')
-    if state == 'ready' or state == 'scheduled' or state == 'running' then word, shot.run = 'busy', v[5] end
+    local run = (v[6] and 'order:' or 'job:') .. v[5]
+    if is_alive(redis.call('HGET', ns .. run, 'state')) then word, shot.run = 'busy', run end
+  end
+  if word == 'fired' and v[6] and redis.call('HEXISTS', ns .. 'chain:' .. v[6], 'version') == 0 then
+    word, shot.error = 'chain', 'there is no chain ' .. v[6]
   end
   at = at + 7
   local first = taken
   for _ = 1, shot.jobs do
     local last = at + HEAD - 1 + tonumber(ARGV[at])
     if word == 'fired' and gates[2] and not names_field('tenant', at + HEAD, last) then word = 'tenant' end
-    if word == 'fired' then
+    if word == 'fired' and v[6] then
+      shot.orders = shot.orders or {}
+      shot.orders[#shot.orders + 1] = at
+    elseif word == 'fired' then
       look(at)
       taken = taken + 1
     end
@@ -66,18 +73,20 @@ for i, shot in ipairs(shots) do
   runs[i] = '-'
   if word == 'fired' then
     score = shot.next ~= '' and shot.next or NEVER
-    if shot.final then
-      runs[i], told[#told + 1] = ids[shot.final], shot.name
-      redis.call('HSET', key, 'last', shot.last, 'last_job', ids[shot.final])
+    local run = shot.final and ids[shot.final]
+    for _, start in ipairs(shot.orders or {}) do run = start_order(start).id end
+    if run then
+      runs[i], told[#told + 1] = run, shot.name
+      redis.call('HSET', key, 'last', shot.last, 'last_job', run)
     end
     redis.call('HDEL', key, 'error')
     if shot.next == '' then redis.call('HDEL', key, 'next') else redis.call('HSET', key, 'next', shot.next) end
   elseif word == 'busy' then
     score = NEVER
-    local run = ns .. 'job:' .. shot.run
+    local run = ns .. shot.run
     redis.call('HSET', run, 'listeners', '>' .. shot.name .. ' ' .. (redis.call('HGET', run, 'listeners') or ''))
     redis.call('HDEL', key, 'next')
-  elseif word == 'stuck' then
+  elseif word == 'stuck' or word == 'chain' then
     score = string.format('%.0f', now + PUT_OFF)
     redis.call('HSET', key, 'error', shot.error)
   end
@@ -87,6 +96,8 @@ for i, shot in ipairs(shots) do
   end
 end
 alarm_anew(moved, 'schedules', '(' .. now)
+alarm_anew(coming, 'scheduled', '-inf')
+seats_done()
 if #told > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'fired', table.concat(told, ' '), 'by', worker)
 end

@@ -1,7 +1,7 @@
 -- reap: take back leases and sessions that a first look found expired, if one renewal interval later nothing about
 -- them has changed. A live holder would have renewed meanwhile. Idempotent by comparison: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish
+-- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -28,7 +28,7 @@ for at = FIRST, #ARGV - 3, 4 do
   if kind == 'job' then
     local score = tonumber(redis.call('ZSCORE', ns .. 'running', a) or -1)
     local job = redis.call('HMGET', ns .. 'job:' .. a, 'state', 'token', 'seats', 'listeners', 'if_lost', 'losses',
-      'type', 'uses', 'priority', 'cancel', 'worker', 'expires')
+      'type', 'uses', 'priority', 'cancel', 'worker', 'expires', 'order')
     if score == deadline and score <= now and job[1] == 'running' and job[2] == b then
       taken[#words] = job
       out[#out + 1] = a
@@ -65,9 +65,15 @@ for i = 1, #words do
         'its worker ' .. whereabouts(worker) .. ' was lost while it ran ('
           .. (losses == 1 and 'lost once' or 'lost ' .. losses .. ' times') .. ')'})
     end
+    if job[13] and words[i] == 'ready' then
+      orders().told(a, job[13], 'lost, to run again')
+    elseif job[13] then
+      orders().ended(a, job[13], words[i], '')
+    end
   end
 end
 finish_done()
+alarm_anew(coming, 'scheduled', '-inf')
 seats_done()
 local told = {}
 for i = 1, #words do

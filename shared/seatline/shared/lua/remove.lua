@@ -12,7 +12,7 @@
 --
 -- Returns  ok        the state it was in
 --          missing   no such job
---          state     'running': it cannot be removed now
+--          state     'running': it cannot be removed now; 'order': it is a step of an order that waits for it
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   removed id, by
@@ -20,11 +20,12 @@ local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners')
+local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'order')
 local state = job[1]
 if not state then return lane_keep(lane, number, digest, {'missing'}) end
 if state == 'running' then return lane_keep(lane, number, digest, {'state', state}) end
 if state == 'ready' or state == 'scheduled' then
+  if job[5] then return lane_keep(lane, number, digest, {'state', 'order'}) end
   withdraw(id, state, job[2], job[3])
 else
   redis.call('ZREM', ns .. 'finished:' .. state, id)

@@ -1,7 +1,7 @@
 -- renew: keep a worker's presence and the leases of all its jobs, and bring back what is asked of it. Also takes bites of
 -- the common work (promote, trim) and a first look at leases that seem expired. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _promote
+-- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders _promote
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -66,6 +66,7 @@ for i = 2, #(ended.expired or {}), 2 do
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
+orders().trim(keep_ms, keep, 20)
 
 local suspects = {}
 local late = redis.call('ZRANGEBYSCORE', ns .. 'running', '-inf', now, 'WITHSCORES', 'LIMIT', 0, 64)

@@ -1,6 +1,6 @@
 -- schedule_act: pause a schedule, resume or remove it, or run it once now, beside its plan. What it has enqueued goes on.
 --
--- Needs    _base _lane _bells _lines _lacking _accept
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _orders _start
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -12,12 +12,13 @@
 -- ARGV[5]  version   as it was read, for resume and run
 -- ARGV[6]  next      resume: its next moment (epoch ms), or '' (none)
 -- ARGV[7]  by        who asks
--- ARGV[8]  job       run: its job in the words that submit takes
+-- ARGV[8]  job       run: its job in the words that submit takes, or its order in those of order_start
 --
--- Returns  ok        'now', or 'was' if it already stood so; run: the job's id
+-- Returns  ok        'now', or 'was' if it already stood so; run: the id of the job, or order
 --          missing   there is none of that name
 --          changed   it has another version now: read it again
 --          busy      run: it counts from the end of its last run, this job, which has not ended (T8)
+--          chain     run: there is no such chain
 --          closed    run: the namespace takes no new jobs
 --          tenant    run: the namespace requires a tenant
 --          past conflict forgotten   the lane refuses (see _lane)
@@ -30,21 +31,25 @@ local NEVER = '9007199254740991'
 local known = lane_known(lane, number, digest)
 if known then return known end
 local key = ns .. 'schedule:' .. name
-local v = redis.call('HMGET', key, 'version', 'paused', 'after_end', 'last_job')
+local v = redis.call('HMGET', key, 'version', 'paused', 'after_end', 'last_job', 'chain')
 if not v[1] then return lane_keep(lane, number, digest, {'missing'}) end
 if (act == 'resume' or act == 'run') and v[1] ~= version then return lane_keep(lane, number, digest, {'changed'}) end
-local state = v[3] and v[4] and redis.call('HGET', ns .. 'job:' .. v[4], 'state')
-local alive = state == 'ready' or state == 'scheduled' or state == 'running'
+local alive = v[3] and v[4] and is_alive(redis.call('HGET', ns .. (v[5] and 'order:' or 'job:') .. v[4], 'state'))
 local reply = 'now'
 if act == 'run' then
   local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
   if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
   if gates[2] and not names_field('tenant', FIRST + HEAD, #ARGV) then return lane_keep(lane, number, digest, {'tenant'}) end
   if alive then return lane_keep(lane, number, digest, {'busy', v[4]}) end
-  local look, accept = acceptance()
-  look(FIRST)
-  local _, _, ids = accept()
-  reply = ids[1]
+  if v[5] then
+    if redis.call('HEXISTS', ns .. 'chain:' .. v[5], 'version') == 0 then return lane_keep(lane, number, digest, {'chain', v[5]}) end
+    reply = start_order(FIRST).id
+  else
+    local look, accept = acceptance()
+    look(FIRST)
+    local _, _, ids = accept()
+    reply = ids[1]
+  end
   redis.call('HSET', key, 'last_job', reply)
   if v[3] then
     redis.call('HDEL', key, 'next')
@@ -69,5 +74,7 @@ else
     alarm_anew({[name] = true}, 'schedules', '(' .. now)
   end
 end
+alarm_anew(coming, 'scheduled', '-inf')
+seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'schedule', name, act, by)
 return lane_keep(lane, number, digest, {'ok', reply})

@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _promote _reserve _settle _idle
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -45,15 +45,9 @@ local known = lane_reads(offered[1], number, digest)
 halted = offered[3] and true or false
 if known then
   if known[1] ~= 'ok' then return known end
-  local states, jobs = {}, {}
+  local states = {}
   for state in string.gmatch(known[2], '%S+') do states[#states + 1] = state end
-  for id in string.gmatch(known[3], '%S+') do
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'attempt')
-    if job[1] == 'running' and job[2] == token then
-      jobs[#jobs + 1] = {id, job[3], redis.call('HGETALL', ns .. 'job:' .. id)}
-    end
-  end
-  return {'ok', now, alarm(worker, block, false), states, jobs, token, {}}
+  return {'ok', now, alarm(worker, block, false), states, reserved_before(known[3], token), token, {}}
 end
 
 -- Settle: ZREM is the first write, so that a full server lets the rest through (it drains). Jobs come with a good end,
@@ -106,6 +100,7 @@ if bell ~= '' and #jobs < want then
 elseif listed then
   pass_alarm(worker)
 end
+if the_orders then the_orders.trim(keep_ms, keep, 0) end
 if due < 0 then alarm_anew(coming, 'scheduled', '-inf') end
 if again then due = 0 end
 seats_done()

@@ -1,0 +1,238 @@
+-- _orders: orders as they are stored, and how they enter their chain (O9 to O11). Where an order is stands in its field now:
+-- 'check=<job id> scan=held ...': held = in front of that step (held@<ms>: until then at least), each = its elements are under
+-- way, failed = it ended so. ended lists the steps that ended well, in the order of their ends. All functions about orders are
+-- made when they are wanted, as fields of what orders() returns. Needs _base, _bells, _lines, _seats, _finish, _withdraw,
+-- _accept, _elements, _runs, _steps.
+local the_orders
+
+local function orders()
+  if the_orders then return the_orders end
+  local LINES_MOST, ADMITTED_MOST = 1000, 200
+  local self, known, plans, chains, finished, admitted = {}, {}, {}, {}, {}, 0
+  the_orders = self
+  local LIVE = {scheduled = true, waiting = true, running = true, suspended = true}
+
+  -- Names of a text, as a list and a set.
+  function self.listed(text)
+    local list, set = {}, {}
+    for name in string.gmatch(text or '', '[^%s,]+') do list[#list + 1], set[name] = name, true end
+    return list, set
+  end
+
+  function self.without(list, name)
+    local rest = {}
+    for _, each in ipairs(list) do
+      if each ~= name then rest[#rest + 1] = each end
+    end
+    return rest
+  end
+
+  -- Put an order at a step; nil: it is there no more.
+  function self.place(o, step, word)
+    if word and not o.at[step] then o.line[#o.line + 1] = step end
+    if not word and o.at[step] then o.line = self.without(o.line, step) end
+    o.at[step] = word
+  end
+
+  function self.is_live(o) return LIVE[o.state] end
+
+  -- Read an order, once a call; nil: it is not there, or cannot be read.
+  function self.read(id)
+    if known[id] then return known[id] end
+    local flat, o = redis.call('HGETALL', ns .. 'order:' .. id), {}
+    for i = 1, #flat, 2 do o[flat[i]] = flat[i + 1] end
+    if not (o.chain and o.version and o.state and o.number and o.priority) then return nil end
+    o.id, o.key, o.at, o.line, o.more = id, ns .. 'order:' .. id, {}, {}, {}
+    for step, word in string.gmatch(o.now or '', '([^=%s]+)=(%S+)') do self.place(o, step, word) end
+    o.ended, o.done = self.listed(o.ended)
+    known[id] = o
+    return o
+  end
+
+  -- A field to be written with the rest; false removes it.
+  function self.put(o, name, value)
+    if o[name] == value or (value == false and not o[name]) then return end
+    o.more[name], o[name] = value, value
+  end
+
+  function self.save(o)
+    if o.gone then return end
+    local is, words, drop = {}, {}, {}
+    for i, step in ipairs(o.line) do is[i] = step .. '=' .. o.at[step] end
+    for name, value in pairs(o.more) do
+      if value then words[#words + 1], words[#words + 2] = name, value else drop[#drop + 1] = name end
+    end
+    redis.call('HSET', o.key, 'state', o.state, 'now', table.concat(is, ' '), 'ended', table.concat(o.ended, ' '),
+      unpack(words))
+    if #drop > 0 then redis.call('HDEL', o.key, unpack(drop)) end
+    o.more = {}
+  end
+
+  function self.note(o, text)
+    if redis.call('RPUSH', o.key .. ':history', now .. ' ' .. text) > LINES_MOST then
+      redis.call('LTRIM', o.key .. ':history', -LINES_MOST, -1)
+    end
+  end
+
+  -- A step of the version that the order started with; nil: there is none of that name.
+  function self.step(o, name)
+    local key = ns .. 'chain:' .. o.chain .. ':' .. o.version
+    local plan = plans[key] or {}
+    plans[key] = plan
+    if plan[name] == nil then
+      local line, s = redis.call('HGET', key, 'step.' .. name), false
+      if line then
+        s = {}
+        for word, value in string.gmatch(line, '([%l_]+)=(%S*)') do s[word] = value end
+      end
+      plan[name] = s
+    end
+    return plan[name] or nil
+  end
+
+  -- What stands before a chain, and before one of its steps: open, stop or skip.
+  function self.gate(chain, step)
+    local c = chains[chain]
+    if not c then
+      local v = redis.call('HMGET', ns .. 'chain:' .. chain, 'stopped', 'max_orders')
+      c = {stopped = v[1], most = v[2] and tonumber(v[2]), steps = {}}
+      chains[chain] = c
+    end
+    if step and not c.steps[step] then
+      local v = redis.call('HMGET', ns .. 'chain:' .. chain, 'stop.' .. step, 'skip.' .. step)
+      c.steps[step] = v[2] and 'skip' or v[1] and 'stop' or 'open'
+    end
+    return c, step and c.steps[step]
+  end
+
+  -- Whether one more may enter.
+  function self.has_room(chain)
+    local c = self.gate(chain)
+    return not c.stopped and (not c.most or redis.call('ZCARD', ns .. 'chain:' .. chain .. ':started') < c.most)
+  end
+
+  function self.to_state(o, state)
+    if o.state == state then return end
+    redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
+    redis.call('ZADD', ns .. 'orders:' .. state, LIVE[state] and o.number or now, o.id)
+    o.state = state
+  end
+
+  -- It is started: it counts for max_orders from now on.
+  function self.enter(o)
+    redis.call('ZADD', ns .. 'chain:' .. o.chain .. ':started', o.number, o.id)
+    self.to_state(o, 'running')
+    if not o.started then self.put(o, 'started', now) end
+  end
+
+  -- The first of those in front of the chain enter, as far as there is room (O10). Returns whether more might.
+  function self.admit(chain, most)
+    local line = ns .. 'chain:' .. chain .. ':waiting'
+    for _ = 1, most do
+      local head = redis.call('ZRANGE', line, 0, 0)[1]
+      if not head or not self.has_room(chain) then return false end
+      if admitted >= ADMITTED_MOST then return true end
+      admitted = admitted + 1
+      redis.call('ZREM', line, head)
+      local o = self.read(string.match(head, ' (.*)$') or '')
+      if o and o.state == 'waiting' then
+        self.enter(o)
+        self.go(o)
+        self.save(o)
+      end
+    end
+    return true
+  end
+
+  -- Workers go on with what is left to be admitted.
+  function self.admit_later(chain)
+    redis.call('ZADD', ns .. 'schedules', now, 'chain:' .. chain)
+    ring_anyone()
+  end
+
+  -- It enters, or waits in front of the chain.
+  function self.line_up_order(o)
+    local c = self.gate(o.chain)
+    if not c.stopped and not c.most then
+      self.enter(o)
+      self.go(o)
+      return self.save(o)
+    end
+    self.to_state(o, 'waiting')
+    self.save(o)
+    redis.call('ZADD', ns .. 'chain:' .. o.chain .. ':waiting', o.priority, o.number .. ' ' .. o.id)
+    if self.admit(o.chain, 2) then self.admit_later(o.chain) end
+  end
+
+  -- It stands before its first steps again, as if it had just been started.
+  function self.begin_anew(o)
+    for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
+    local out = {}
+    for i, step in ipairs(o.ended) do out[i] = 'out.' .. step end
+    if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
+    o.ended, o.done = {}, {}
+    for _, field in ipairs({'setbacks', 'skips', 'runs', 'bytes', 'after_error'}) do self.put(o, field, false) end
+    local first = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first')
+    for _, step in ipairs((self.listed(first))) do self.place(o, step, 'held') end
+  end
+
+  -- It goes on at every step in front of which it stands.
+  function self.go(o)
+    for _, step in ipairs(self.listed(table.concat(o.line, ' '))) do
+      local due = string.match(o.at[step] or '', '^held@?(%d*)$')
+      if due then self.arrive(o, step, due ~= '' and due) end
+      if o.at[step] == 'each' then self.more_elements(o, step, self.step(o, step)) end
+    end
+    self.over(o)
+  end
+
+  function self.finish(o, state)
+    self.to_state(o, state)
+    self.put(o, 'finished', now)
+    finished[state] = (finished[state] or 0) + 1
+    redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':started', o.id)
+    tell_end(o.id, o.listeners)
+    self.put(o, 'listeners', false)
+    redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', o.id, 'state', state)
+    self.save(o)
+    if self.admit(o.chain, 2) then self.admit_later(o.chain) end
+  end
+
+  -- Forget an order altogether; nothing of it may run.
+  function self.erase(o)
+    local mark, chain = o.number .. ' ' .. o.id, ns .. 'chain:' .. o.chain
+    for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
+    for _, step in ipairs(o.line) do redis.call('ZREM', chain .. ':held:' .. step, mark) end
+    redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
+    redis.call('ZREM', chain .. ':started', o.id)
+    redis.call('ZREM', chain .. ':waiting', mark)
+    redis.call('DEL', o.key, o.key .. ':data', o.key .. ':history')
+    local plan = chain .. ':' .. o.version
+    if redis.call('HINCRBY', plan, 'orders', -1) <= 0 and redis.call('HGET', chain, 'version') ~= o.version then
+      redis.call('DEL', plan)
+    end
+    o.gone, known[o.id] = true, nil
+  end
+
+  -- Forget old ended orders: at most two for each that has ended in this call, and `more` of each state.
+  function self.trim(keep_ms, keep, more)
+    for _, state in ipairs({'succeeded', 'failed', 'cancelled'}) do
+      local key, most, old = ns .. 'orders:' .. state, more + 2 * (finished[state] or 0), {}
+      local excess = most > 0 and redis.call('ZCARD', key) - keep or 0
+      if excess > 0 then
+        old = redis.call('ZRANGE', key, 0, math.min(excess, most) - 1)
+      elseif most > 0 then
+        old = redis.call('ZRANGEBYSCORE', key, '-inf', now - keep_ms, 'LIMIT', 0, most)
+      end
+      for _, id in ipairs(old) do
+        local o = self.read(id)
+        if o then self.erase(o) else redis.call('ZREM', key, id) end
+      end
+    end
+  end
+
+  with_elements(self)
+  with_runs(self)
+  with_steps(self)
+  return self
+end

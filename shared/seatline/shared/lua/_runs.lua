@@ -1,0 +1,182 @@
+-- _runs: the runs of steps. A step that can start, now or at a moment, is an ordinary job that knows its order; its end moves
+-- the order on. Needs _base, _lines, _seats, _finish, _withdraw, _accept.
+local function with_runs(self)
+  local listed, place = self.listed, self.place
+
+  -- The names of steps whose outputs a step gets, in the order of their ends: all, or, where branches run beside each
+  -- other, those that lie before it.
+  local function before(o, s)
+    if not s.before then return table.concat(o.ended, ' ') end
+    local _, wanted = listed(s.before)
+    local list = {}
+    for _, each in ipairs(o.ended) do
+      if wanted[each] or (self.step(o, each) or {}).aside then list[#list + 1] = each end
+    end
+    return table.concat(list, ' ')
+  end
+
+  -- Make the job of a step, or of one element of it; returns its id.
+  function self.make(o, name, s, due, element)
+    local id = string.format('%016.0f', redis.call('INCRBY', ns .. 'seq', 1))
+    local priority = s.priority or o.priority
+    local words = {'type', s.type, 'priority', priority, 'created', now, 'order', o.id, 'chain', o.chain, 'step', name,
+      'if_lost', s.if_lost or 'rerun', 'before', before(o, s)}
+    local function add(word, value)
+      if value then words[#words + 1], words[#words + 2] = word, value end
+    end
+    for _, word in ipairs({'uses', 'timeout', 'retry', 'codes'}) do add(word, s[word]) end
+    add('tenant', o.tenant)
+    add('title', o.title)
+    if s.each then
+      add('item', s.item or 'item')
+      add(element and 'element' or 'expand', element or s.each)
+    end
+    if due and tonumber(due) > now then
+      redis.call('HSET', ns .. 'job:' .. id, 'state', 'scheduled', 'due', due, unpack(words))
+      line_known(s.type, s.uses)
+      come_later({due, id})
+    else
+      redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', unpack(words))
+      line_up(id, s.type, s.uses, priority)
+    end
+    return id
+  end
+
+  -- Take a waiting job back. Returns the word for an order that stands in front of its step; nil: it runs.
+  function self.take_back(id)
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'due', 'listeners')
+    if job[1] == 'running' then return nil end
+    if job[1] == 'ready' or job[1] == 'scheduled' then
+      leave_place(id, job[1], job[2], job[3])
+      tell_end(id, job[5])
+      erase(id)
+      redis.call('HINCRBY', ns .. 'about', 'removed', 1)
+    end
+    return job[1] == 'scheduled' and job[4] and 'held@' .. job[4] or 'held'
+  end
+
+  -- For now nothing of it starts: what waits stands in front of its step again, what runs ends.
+  function self.park(o)
+    for _, step in ipairs(o.line) do
+      if string.find(o.at[step], '^%d+$') then o.at[step] = self.take_back(o.at[step]) or o.at[step] end
+    end
+  end
+
+  -- What runs of it is asked to stop, and elements that wait are taken back.
+  function self.stop_runs(o, by)
+    local function stop(id)
+      local worker = redis.call('HGET', ns .. 'job:' .. id, 'worker')
+      redis.call('HSET', ns .. 'job:' .. id, 'cancel', now)
+      note(id, 'cancel asked by ' .. by)
+      ring_look(worker or '')
+    end
+    for _, step in ipairs(o.line) do
+      if string.find(o.at[step], '^%d+$') then stop(o.at[step]) end
+      local jobs = o.key .. ':each:' .. step .. ':jobs'
+      for _, id in ipairs(redis.call('ZRANGE', jobs, 0, -1)) do
+        if self.take_back(id) then redis.call('ZREM', jobs, id) else stop(id) end
+      end
+    end
+  end
+
+  -- A step of it that is under way, or nil.
+  function self.under_way(o)
+    for _, step in ipairs(o.line) do
+      local word = o.at[step]
+      if redis.call('ZCARD', o.key .. ':each:' .. step .. ':jobs') > 0 then return step end
+      if string.find(word, '^%d+$') and redis.call('HGET', ns .. 'job:' .. word, 'state') == 'running' then return step end
+    end
+  end
+
+  -- What goes with a step's job: the order's params and the outputs, or what one element needs.
+  function self.handed(order, step, element)
+    if not element then return redis.call('HGETALL', ns .. 'order:' .. order .. ':data') end
+    local v = redis.call('HMGET', ns .. 'order:' .. order .. ':each:' .. step, 'base', 'e.' .. element)
+    return {'params', v[1] or '', 'item.value', v[2] or ''}
+  end
+
+  -- A step's job is about to be handed over. Returns what goes with it; nil: its order waits in front of the step, or
+  -- passes it, and the job is gone; or its order is lost, and it is interrupted.
+  function self.begins(id, order, step, element)
+    local o = self.read(order)
+    if not o or not step or not (element or o.at[step] == id) then
+      redis.call('HSET', ns .. 'job:' .. id, 'error', 'its order ' .. order .. ' is lost, or is no longer at this step')
+      finish(id, 'interrupted')
+      return nil
+    end
+    if element then return self.handed(order, step, element) end
+    local crowded = o.state == 'scheduled' and not self.has_room(o.chain)
+    local _, gate = self.gate(o.chain, step)
+    if o.state == 'scheduled' and not crowded then
+      self.enter(o)
+      if gate == 'open' then self.save(o) end
+    end
+    if not crowded and gate == 'open' then return self.handed(order, step) end
+    place(o, step, 'held')
+    erase(id)
+    redis.call('HINCRBY', ns .. 'about', 'removed', 1)
+    if crowded then
+      self.park(o)
+      self.line_up_order(o)
+    else
+      self.arrive(o, step)
+      self.save(o)
+    end
+    return nil
+  end
+
+  local function note_run(o, id, job, ends)
+    self.note(o, 'step ' .. (job[1] or '?') .. (job[2] and '[' .. job[2] .. ']' or '') .. ' job ' .. tonumber(id)
+      .. ' attempt ' .. (job[3] or '0') .. ' by ' .. (job[4] or '-') .. ' from ' .. (job[5] or '-') .. ': ' .. ends)
+  end
+
+  -- A run of a step was lost, or has failed and will be tried again.
+  function self.told(id, order, ends)
+    local o = self.read(order)
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started')
+    if o then note_run(o, id, job, ends) end
+  end
+
+  -- The job of a step has ended for good; `result`: what it returned, or ''.
+  function self.ended(id, order, outcome, result)
+    local o = self.read(order)
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'goto',
+      'error_type', 'error', 'expand', 'count', 'reason')
+    local name, element, s = job[1], job[2], o and job[1] and self.step(o, job[1])
+    if not s then return end
+    local well = outcome == 'succeeded' or outcome == 'skipped'
+    local why = outcome == 'failed' and '?' or 'its job was ' .. outcome
+    if job[8] then why = (job[7] and job[7] .. ': ' or '') .. string.match(job[8], '^[^\n]*') end
+    if element then
+      if not well then note_run(o, id, job, outcome .. ': ' .. why) end
+      self.element_ended(o, id, name, element, s, well, result, why)
+    elseif o.at[name] == id then
+      local to = job[6] and ', to ' .. job[6] or job[9] and ': a list of ' .. (job[10] or 0) or job[11] and ': ' .. job[11] or ''
+      note_run(o, id, job, outcome .. (well and to or ': ' .. why))
+      if not well and o.leaving then
+        place(o, name, nil)
+      elseif not well then
+        self.ends_badly(o, name, s, outcome, why)
+      elseif job[9] then
+        self.expanded(o, name, s, tonumber(job[10] or 0))
+      else
+        self.ends_well(o, name, s, result, job[6] or nil)
+      end
+    end
+    self.leave(o)
+    self.save(o)
+  end
+
+  -- Somebody wants it gone: so it goes once nothing of it runs (O8). Returns whether it is gone, or cancelled.
+  function self.leave(o)
+    if not o.leaving or o.gone or self.under_way(o) then return false end
+    if o.leaving == 'remove' then
+      self.erase(o)
+    else
+      o.line, o.at = {}, {}
+      if o.state ~= 'cancelled' then self.finish(o, 'cancelled') end
+      self.put(o, 'leaving', false)
+    end
+    return true
+  end
+end

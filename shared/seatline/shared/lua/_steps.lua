@@ -1,0 +1,158 @@
+-- _steps: where an order goes: to the step that follows, to another that was chosen, or nowhere, by on_error (O2, O4, O7,
+-- O14, O15). Needs _base, _elements, _runs.
+local function with_steps(self)
+  local RUNS_MOST, BYTES_MOST = 10000, 8388608
+  local put, place, listed, without = self.put, self.place, self.listed, self.without
+
+  -- It fails at a step, and can be resumed there (O4).
+  function self.fail(o, step, why)
+    place(o, step, 'failed')
+    self.park(o)
+    put(o, 'error', 'step ' .. step .. ': ' .. why)
+    put(o, 'error_step', step)
+    self.note(o, 'failed at step ' .. step .. ': ' .. why)
+    if self.is_live(o) then self.finish(o, 'failed') end
+  end
+
+  -- In front of a step: it becomes a job now, or at `due`, or not yet.
+  function self.arrive(o, name, due)
+    local s = self.step(o, name)
+    if not s then return self.fail(o, name, 'its chain has no such step') end
+    if o.state == 'scheduled' then due = due or o.due end
+    local skips, skip = listed(o.skips)
+    local _, gate = self.gate(o.chain, name)
+    place(o, name, due and 'held@' .. due or 'held')
+    if skip[name] or gate == 'skip' then
+      if skip[name] then put(o, 'skips', table.concat(without(skips, name), ' ')) end
+      self.note(o, 'step ' .. name .. ' passed without running')
+      return self.follow(o, name, s)
+    end
+    if (o.state ~= 'running' and o.state ~= 'scheduled') or o.leaving or o.halted then return end
+    if gate == 'stop' and o.state == 'running' then
+      redis.call('ZADD', ns .. 'chain:' .. o.chain .. ':held:' .. name, o.priority, o.number .. ' ' .. o.id)
+      return
+    end
+    if tonumber(o.runs or 0) >= RUNS_MOST then
+      return self.fail(o, name, 'its steps have run ' .. RUNS_MOST .. ' times; does the chain go in a circle?')
+    end
+    put(o, 'runs', tonumber(o.runs or 0) + 1)
+    place(o, name, self.make(o, name, s, due))
+  end
+
+  -- To a step, from another or by somebody's will: what lies behind it is to come again (O8). Returns why it cannot, or nil.
+  function self.jump(o, target)
+    if not self.step(o, target) then return 'its chain has no step ' .. target .. ' to go to' end
+    local behind, met, i = {target}, {[target] = true}, 1
+    while behind[i] do
+      for _, next in ipairs(listed((self.step(o, behind[i]) or {}).next)) do
+        if not met[next] then behind[#behind + 1], met[next] = next, true end
+      end
+      i = i + 1
+    end
+    for _, step in ipairs(behind) do
+      local word = o.at[step] or ''
+      if word == 'each' or string.find(word, '^%d+$') then
+        return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
+      end
+    end
+    local out = {}
+    for _, step in ipairs(behind) do
+      place(o, step, nil)
+      self.forget_each(o, step)
+      if o.done[step] then
+        o.done[step], o.ended, out[#out + 1] = nil, without(o.ended, step), 'out.' .. step
+      end
+    end
+    if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
+    self.arrive(o, target)
+  end
+
+  -- Nothing is left to do.
+  function self.over(o)
+    if #o.line == 0 and self.is_live(o) and not o.halted then self.finish(o, o.leaving == 'cancel' and 'cancelled' or 'succeeded') end
+  end
+
+  -- A step has ended well, or is passed: to what follows (O2, O14), or to `target` (O15).
+  function self.follow(o, name, s, target)
+    place(o, name, nil)
+    o.ended = without(o.ended, name)
+    o.ended[#o.ended + 1], o.done[name] = name, true
+    target = target or (s.aside and s['then'])
+    if target then
+      local why = self.jump(o, target)
+      if why then
+        o.ended, o.done[name] = without(o.ended, name), nil
+        return self.fail(o, name, why)
+      end
+      put(o, 'after_error', false)
+    elseif s.aside and o.after_error then
+      -- It had come here because another step failed, and leads nowhere: that failure stands.
+      local step, why = string.match(o.after_error, '^(%S+) (.*)$')
+      put(o, 'after_error', false)
+      return self.fail(o, step, why)
+    else
+      for _, next in ipairs(listed(s.next)) do
+        local all = not o.done[next] and not o.at[next]
+        for _, before in ipairs(listed((self.step(o, next) or {}).after)) do all = all and o.done[before] end
+        if all then self.arrive(o, next) end
+      end
+    end
+    self.over(o)
+  end
+
+  -- How often each step was set back: a map, kept as text.
+  local function setbacks(o)
+    local of = {}
+    for name, n in string.gmatch(o.setbacks or '', '([^=%s]+)=(%d+)') do of[name] = tonumber(n) end
+    return of
+  end
+
+  local function put_setback(o, name, n)
+    local of, words = setbacks(o), {}
+    of[name] = n
+    for step, count in pairs(of) do words[#words + 1] = step .. '=' .. count end
+    table.sort(words)
+    put(o, 'setbacks', #words > 0 and table.concat(words, ' '))
+  end
+
+  -- A step ends well, with what it returned ('': nothing).
+  function self.ends_well(o, name, s, result, target)
+    if result ~= '' then
+      put(o, 'bytes', tonumber(o.bytes or 0) + #result)
+      if o.bytes > BYTES_MOST then
+        return self.fail(o, name, 'the outputs of its steps are more than ' .. BYTES_MOST
+          .. ' bytes; write them to files, and hand on the names')
+      end
+      redis.call('HSET', o.key .. ':data', 'out.' .. name, result)
+    end
+    if setbacks(o)[name] then put_setback(o, name, nil) end
+    self.follow(o, name, s, target)
+  end
+
+  -- A step has failed for good, so its on_error says what becomes of the order. What was interrupted or cancelled is for a
+  -- person to decide.
+  function self.ends_badly(o, name, s, outcome, why)
+    local so = outcome == 'failed' and s.on_error or 'fail'
+    if so == 'fail' then return self.fail(o, name, why) end
+    if so == 'suspend' then
+      place(o, name, 'held')
+      self.park(o)
+      put(o, 'suspended', now .. ' step ' .. name .. ' failed: ' .. why)
+      self.note(o, 'suspended: step ' .. name .. ' failed: ' .. why)
+      if self.is_live(o) then self.to_state(o, 'suspended') end
+    elseif so == 'setback' then
+      local n, delays = (setbacks(o)[name] or 0) + 1, listed(s.setback)
+      local most = tonumber(s.setbacks or #delays)
+      if n > most then return self.fail(o, name, why .. ' (set back ' .. most .. ' times)') end
+      put_setback(o, name, n)
+      local due = string.format('%.0f', now + delays[math.min(n, #delays)])
+      self.note(o, 'step ' .. name .. ' set back, ' .. n .. ' of ' .. most .. ', until ' .. due)
+      self.arrive(o, name, due)
+    else
+      put(o, 'after_error', name .. ' ' .. why)
+      place(o, name, nil)
+      local cannot = self.jump(o, so)
+      if cannot then self.fail(o, name, why .. '; ' .. cannot) end
+    end
+  end
+end

@@ -1,0 +1,41 @@
+-- chain_admit: let orders that stand in front of a chain, or of a step that was stopped, go on as far as they may: a bite of
+-- them. Workers are told of it like of a schedule. Idempotent by nature: unnumbered.
+--
+-- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
+--
+-- KEYS[1]  about     the namespace's hash
+--
+-- ARGV[1]  name      of the chain
+--
+-- Returns  ok        '1': there is more to do; '0'
+--
+-- Events   order id, state
+local name, BITE = ARGV[1], 100
+local key, self = ns .. 'chain:' .. name, orders()
+
+redis.call('ZREM', ns .. 'schedules', 'chain:' .. name)
+local opening, more = self.listed(redis.call('HGET', key, 'opening')), false
+for _, step in ipairs(opening) do
+  local line, left = key .. ':held:' .. step, BITE
+  local _, gate = self.gate(name, step)
+  local heads = gate ~= 'stop' and redis.call('ZRANGE', line, 0, left - 1) or {}
+  if #heads > 0 then redis.call('ZREM', line, unpack(heads)) end
+  for _, head in ipairs(heads) do
+    local o = self.read(string.match(head, ' (.*)$') or '')
+    if o and o.state == 'running' and string.find(o.at[step] or '', '^held') then
+      self.arrive(o, step)
+      self.over(o)
+      self.save(o)
+    end
+  end
+  more = more or #heads == left
+  if #heads < left then
+    local still = self.without(self.listed(redis.call('HGET', key, 'opening')), step)
+    if #still == 0 then redis.call('HDEL', key, 'opening') else redis.call('HSET', key, 'opening', table.concat(still, ' ')) end
+  end
+end
+if self.admit(name, BITE) then more = true end
+if more then self.admit_later(name) end
+alarm_anew(coming, 'scheduled', '-inf')
+seats_done()
+return {'ok', more and '1' or '0'}
