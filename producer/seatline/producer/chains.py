@@ -32,7 +32,7 @@ class Chains:
             return record
         raise verbs.no_chain(name)
 
-    def list(self) -> Sequence[ChainRecord]:  # noqa: A003
+    def list(self) -> Sequence[ChainRecord]:
         """Return all chains, by name."""
         return self._read(self._store.read(verbs.chain_names(self._store.keys)))
 
