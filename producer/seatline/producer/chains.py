@@ -34,7 +34,8 @@ class Chains:
 
     def list(self) -> Sequence[ChainRecord]:
         """Return all chains, by name."""
-        return self._read(self._store.read(verbs.chain_names(self._store.keys)))
+        names = self._store.read(verbs.chain_names(self._store.keys))
+        return self._read(names)
 
     def _read(self, names: Sequence[str]) -> Sequence[ChainRecord]:
         keys = self._store.keys
