@@ -135,7 +135,7 @@ class OrderRecord:
     due: dt.datetime | None = None
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
-    data: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    data: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
     @property
     def params(self) -> dict[str, Any]:
