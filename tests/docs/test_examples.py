@@ -1,4 +1,4 @@
-"""The programs of examples/ run, and print what they say (C1, C6, C9, C12, C13, C16 to C18, T4)."""
+"""The programs of examples/ run, and print what they say (C1, C6, C9, C12, C13, C16 to C18, O5, O14, O15, T4)."""
 
 from __future__ import annotations
 
