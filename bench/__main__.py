@@ -15,7 +15,7 @@ from bench.cases import Bench
 from bench.measure import Record
 from bench.systems import System
 
-GROUPS = ("enqueue", "drain", "life", "latency", "executors", "idle", "memory", "backlog", "types")
+GROUPS = ("enqueue", "drain", "life", "latency", "executors", "orders", "idle", "memory", "backlog", "types")
 QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES, QUICK_IDLE = 4_000, 1, 50, 10.0
 IDLE_SECONDS = 30.0
 BATCH = cases.BATCH
@@ -117,6 +117,7 @@ def main(
             "life": run.life,
             "latency": partial(run.latency, samples),
             "executors": partial(run.executors, samples),
+            "orders": run.orders,
             "idle": partial(run.idle, QUICK_IDLE if quick else IDLE_SECONDS),
             "memory": run.memory,
             "backlog": partial(run.backlog, _numbers(lengths), quick=quick),
@@ -197,6 +198,15 @@ class Run:
             if "executors" in s.groups and s.variant != "shell"
         }
         measure.interleave(self.record, "executors pick-up", able, self.repeat, partial(click.echo, err=True))
+
+    def orders(self) -> None:
+        """Steps of orders and plain jobs, equally many."""
+        for slots in systems.EXECUTOR_SLOTS:
+
+            def take(bench: Bench, system: System, at_once: int = slots) -> cases.Metrics:
+                return cases.drain(bench, system, self.jobs, at_once)
+
+            self._measure(f"orders {slots} slots", "orders", take, slots=slots)
 
     def idle(self, seconds: float) -> None:
         """Commands of idle workers, all at the same time: they leave each other alone."""

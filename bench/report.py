@@ -37,6 +37,8 @@ PLACED = (
     Section("Executors, worker CPU us/job (children not counted)", "executors", "client_cpu_us"),
     Section("Executors, idle pick-up, p50 ms", "executors", "p50_ms"),
     Section("Executors, idle pick-up, p99 ms", "executors", "p99_ms"),
+    Section("Steps of orders of three, and plain jobs, a second", "orders", "rate"),
+    Section("Steps of orders, in scripts us", "orders", "script_us"),
     Section("Idle pick-up, p50 ms", "latency", "p50_ms"),
     Section("Idle pick-up, p99 ms", "latency", "p99_ms"),
 )

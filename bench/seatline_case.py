@@ -7,6 +7,9 @@ keeps 100,000, more than a measured drain finishes.
 Variants ``async``, ``process`` and ``shell`` run the handler that way; stock is a thread. Counting inside the handler
 cannot be done in children: there a drain's time is that of the worker's whole run, its start and stop included.
 
+Variant ``orders`` puts the same number of runs of a handler into orders of three steps each. A step returns a small mapping,
+which is stored, handed on, and merged into the next step's params: what a chain is for, and a plain job does not pay.
+
 Jobs are spread over `Spec.types` types, and the worker has a handler for each of them. The peers run their handlers
 inside the worker process, so a comparison needs Seatline's to run in threads; a child process costs more a job.
 """
@@ -16,12 +19,13 @@ from itertools import cycle, islice
 from typing import Any
 
 from bench import agent
-from seatline.producer import Job, Queue
+from seatline.producer import Chain, Job, Queue, Step
 from seatline.shared.calls.workers import Kept
 from seatline.worker import Context, Handlers, Worker
 
 POOL = "bench"
 FEW = 1000
+STEPS = 3
 
 
 class SeatlineClient:
@@ -37,6 +41,9 @@ class SeatlineClient:
         self.kept = Kept(count=FEW) if spec.variant == "trim" else None
         if self.uses:
             self.queue.pools.set(POOL, max(spec.slots, 1))
+        self.orders = spec.variant == "orders"
+        if self.orders:
+            self.queue.define(Chain("bench", [Step(f"step{number}", self.types[0]) for number in range(STEPS)]))
 
     def enqueue(self, sent: int, number: int) -> None:
         """Enqueue one job."""
@@ -44,6 +51,10 @@ class SeatlineClient:
 
     def enqueue_many(self, numbers: range) -> None:
         """Enqueue a batch by the bulk call."""
+        if self.orders:
+            for _ in range(-(-numbers.start // STEPS), -(-numbers.stop // STEPS)):
+                self.queue.start("bench", {"file": agent.FILE, "sent": 0})
+            return
         kinds = islice(cycle(self.types), numbers.start % len(self.types), None)
         params = {"file": agent.FILE, "sent": 0}
         self.queue.enqueue_many(Job(kind, params) for kind, _ in zip(kinds, numbers, strict=False))
@@ -67,6 +78,8 @@ class SeatlineClient:
             handlers.shell(kind, ["true"])
         elif self.isolation == "async":
             handlers.handler(kind)(_run_async)
+        elif self.orders:
+            handlers.handler(kind)(_run_step)
         else:
             handlers.handler(
                 kind,
@@ -78,6 +91,11 @@ class SeatlineClient:
 
 async def _run_async(ctx: Context, **params: Any) -> None:  # noqa: ARG001  as below
     agent.handle(**params)
+
+
+def _run_step(ctx: Context, **params: Any) -> dict[str, int]:  # noqa: ARG001  as below
+    agent.handle(file=params["file"], sent=params["sent"])
+    return {"pages": 12}
 
 
 def _run(ctx: Context, **params: Any) -> None:  # noqa: ARG001  handlers take the context first

@@ -92,7 +92,7 @@ SYSTEMS = {
             name="seatline",
             module=OURS,
             share=2.0,
-            groups=(*PEER_GROUPS, "life", "backlog", "types", "recovery", "executors"),
+            groups=(*PEER_GROUPS, "life", "backlog", "types", "recovery", "executors", "orders"),
         ),
         System(name="scripts", module="bench.scripts_case", groups=("enqueue", "drain")),
         System(name="seatline-seats", module=OURS, variant="seats", groups=("drain", "life")),
@@ -107,6 +107,7 @@ SYSTEMS = {
         System(name="seatline-async", module=OURS, variant="async", share=2.0, groups=("executors",)),
         System(name="seatline-process", module=OURS, variant="process", slots=(1, 8), groups=("executors",)),
         System(name="seatline-shell", module=OURS, variant="shell", share=0.05, slots=(8,), groups=("executors",)),
+        System(name="seatline-orders", module=OURS, variant="orders", slots=(8, 50), groups=("orders",)),
         System(name="bullmq", share=2.0, groups=(*PEER_GROUPS, "life", "backlog")),
         System(name="bullmq-priority", variant="priority"),
         System(name="huey", module=HUEY, share=0.4, needs="huey"),
@@ -117,8 +118,8 @@ SYSTEMS = {
 }
 EXECUTORS = ("seatline-async", "seatline-process", "seatline-shell")
 PEERS = ("bullmq", "huey", "rq", "bare")
-STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", *EXECUTORS, *PEERS)
-REQUIRED = ("seatline", "scripts", "seatline-seats", *EXECUTORS, *PEERS)  # without one there is no README
+STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", *EXECUTORS, "seatline-orders", *PEERS)
+REQUIRED = ("seatline", "scripts", "seatline-seats", *EXECUTORS, "seatline-orders", *PEERS)  # without one there is no README
 
 
 def install_bullmq() -> None:

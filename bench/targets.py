@@ -92,6 +92,13 @@ def _async_share(record: Record, placement: str) -> float | None:
     return ours.median / threads.median if ours and threads else None
 
 
+def _orders_share(record: Record, placement: str) -> float | None:
+    """The rate of steps of orders as a share of that of plain jobs."""
+    steps = record.figure("orders 50 slots", "seatline-orders", "rate", placement)
+    jobs = record.figure("orders 50 slots", "seatline", "rate", placement)
+    return steps.median / jobs.median if steps and jobs else None
+
+
 def _recovery(record: Record, placement: str) -> float | None:
     figure = record.figure("recovery", "seatline", "seconds", placement)
     return figure.greatest if figure else None
@@ -123,6 +130,7 @@ TARGETS = (
         unit="jobs/s",
     ),
     Target("async, 50 slots, against threads", 0.9, _async_share),
+    Target("steps of orders of three, 50 slots, against plain jobs", 0.6, _orders_share),
     Target(
         "idle worker: commands/s beside its heartbeat",
         0.5,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from seatline.shared.calls.base import Call, Command, Read, Refusal, Word, text
+from seatline.shared.calls.orders import no_chain
 from seatline.shared.errors import Closed, InvalidInput, NoSuchSchedule, ScheduleExists, TenantRequired, WrongState
 from seatline.shared.job import JobRecord
 from seatline.shared.keys import Keys
@@ -28,10 +29,10 @@ __all__ = [
     "set_window",
 ]
 
-#: Schedules, and jobs, in one fire call.
+#: Schedules in one fire call.
 FIRED_MOST: Final = 16
 WINDOW: Final = "window:"
-_JOB_WORDS: Final = ("type", "priority", "uses", "tenant", "title", "tags", "result_ttl")
+_JOB_WORDS: Final = ("type", "chain", "priority", "uses", "tenant", "title", "tags", "result_ttl")
 
 
 def _moment(ms: str | None) -> dt.datetime | None:
@@ -44,12 +45,13 @@ def _number(value: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRecord:
-    """A schedule as it is stored: when it runs, and what job it makes (T6 to T8).
+    """A schedule as it is stored: when it runs, and what job it makes, or what order it starts (T6 to T8, O3).
 
     Attributes:
         name: its own.
         fields: its hash, all but params as text; times in epoch ms.
-        job: its job as a snapshot; only what the producer says is in it.
+        job: its job as a snapshot; only what the producer says is in it. Of one that starts orders: what they have in
+            common with jobs (params, priority, tenant, title).
 
     """
 
@@ -120,12 +122,17 @@ class ScheduleRecord:
 
     @property
     def last(self) -> dt.datetime | None:
-        """The last moment for which it has made a job (UTC)."""
+        """The last moment for which it has made a job, or started an order (UTC)."""
         return _moment(self.fields.get("last"))
 
     @property
+    def chain(self) -> str | None:
+        """The chain of which it starts orders, or None: it makes jobs."""
+        return self.fields.get("chain")
+
+    @property
     def last_job(self) -> str | None:
-        """The id of the last job it has made."""
+        """The id of the last job it has made, or of the last order that it has started."""
         return self.fields.get("last_job")
 
     @property
@@ -171,7 +178,10 @@ class ScheduleRecord:
         return Timing(Every(int(fields["every"]), int(fields["anchor"])), start, end, self.after_end)
 
     def words(self, planned: int) -> list[str | bytes]:
-        """Write its job for one of its moments, as :func:`~seatline.shared.job.job_words` would."""
+        """Write its job for one of its moments, as :func:`~seatline.shared.job.job_words` would.
+
+        Or its order, as :func:`~seatline.shared.order.order_words` would: the chain stands first, where a job has its type.
+        """
         words: list[str | bytes] = []
         for name in _JOB_WORDS:
             if name in self.fields:
@@ -180,7 +190,7 @@ class ScheduleRecord:
             words += pair
         words += ("schedule", self.name, "planned", str(planned))
         if self.after_end:
-            words += ("listeners", f">{self.name}")  # whoever ends the job tells the schedule (_finish.lua)
+            words += ("listeners", f">{self.name}")  # whoever ends it tells the schedule (_finish.lua)
         limit = self.fields.get("expires_ms")
         return [str(len(words)), f"/+{limit}" if limit else "", "", "", self.fields.get("uses", ""), *words]
 
@@ -255,7 +265,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What a fire call did: a word and the last job's id ('-': none) for each schedule; what else is due."""
+    """What a fire call did: a word and the id of the last job or order ('-': none) for each schedule; what else is due."""
 
     words: Sequence[str]
     ids: Sequence[str]
@@ -300,25 +310,27 @@ def act(
     next_ms: int | None = None,
     job: Sequence[Word] = (),
 ) -> Call[str | None]:
-    """Change a schedule or run it; returns ``now``, ``was``, or a job's id; None: it was changed, read it again.
+    """Change a schedule or run it; returns ``now``, ``was``, or the id of a job or order; None: it was changed, read it again.
 
     Raises:
         NoSuchSchedule: there is none.
+        NoSuchChain: it is to run, and there is no such chain.
         WrongState: it counts from the end of its last run, which has not ended.
         Closed, TenantRequired: as for a job.
 
     """
 
     def busy(reply: Sequence[Any]) -> WrongState:
-        job_id = int(text(reply[1]))
+        run, kind = int(text(reply[1])), "order" if record and record.chain else "job"
         return WrongState(
-            f"schedule {name}: its last run, job {job_id}, has not ended, and its runs never overlap (after_end). "
-            f"Wait for it, or: seatline jobs cancel {job_id}"
+            f"schedule {name}: its last run, {kind} {run}, has not ended, and its runs never overlap (after_end). "
+            f"Wait for it, or: seatline {kind}s cancel {run}"
         )
 
     refusals: dict[str, Refusal] = {
         "missing": lambda _: _missing(name),
         "busy": busy,
+        "chain": lambda reply: no_chain(text(reply[1])),
         "closed": lambda _: Closed(),
         "tenant": lambda _: TenantRequired(),
     }

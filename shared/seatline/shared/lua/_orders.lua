@@ -39,10 +39,20 @@ local function orders()
   -- Read an order, once a call; nil: it is not there, or cannot be read.
   function self.read(id)
     if known[id] then return known[id] end
-    local flat, o = redis.call('HGETALL', ns .. 'order:' .. id), {}
-    for i = 1, #flat, 2 do o[flat[i]] = flat[i + 1] end
+    local flat, o, params, outputs = redis.call('HGETALL', ns .. 'order:' .. id), {}, {}, {}
+    for i = 1, #flat, 2 do
+      local name, kind = flat[i], string.sub(flat[i], 1, 4)
+      if kind == 'para' then
+        params[#params + 1], params[#params + 2] = name, flat[i + 1]
+      elseif kind == 'out.' then
+        outputs[name] = flat[i + 1]
+      else
+        o[name] = flat[i + 1]
+      end
+    end
     if not (o.chain and o.version and o.state and o.number and o.priority) then return nil end
     o.id, o.key, o.at, o.line, o.more = id, ns .. 'order:' .. id, {}, {}, {}
+    o.params, o.outputs = params, outputs
     for step, word in string.gmatch(o.now or '', '([^=%s]+)=(%S+)') do self.place(o, step, word) end
     o.ended, o.done = self.listed(o.ended)
     known[id] = o
@@ -53,6 +63,12 @@ local function orders()
   function self.put(o, name, value)
     if o[name] == value or (value == false and not o[name]) then return end
     o.more[name], o[name] = value, value
+  end
+
+  -- What a step has returned; nil: nothing, or it is to come again.
+  function self.put_output(o, step, result)
+    local name = 'out.' .. step
+    if o.outputs[name] or result then o.more[name], o.outputs[name] = result or false, result end
   end
 
   function self.save(o)
@@ -167,9 +183,7 @@ local function orders()
   -- It stands before its first steps again, as if it had just been started.
   function self.begin_anew(o)
     for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
-    local out = {}
-    for i, step in ipairs(o.ended) do out[i] = 'out.' .. step end
-    if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
+    for _, step in ipairs(o.ended) do self.put_output(o, step, nil) end
     o.ended, o.done = {}, {}
     for _, field in ipairs({'setbacks', 'skips', 'runs', 'bytes', 'after_error'}) do self.put(o, field, false) end
     local first = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first')
@@ -195,18 +209,19 @@ local function orders()
     self.put(o, 'listeners', false)
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', o.id, 'state', state)
     self.save(o)
-    if self.admit(o.chain, 2) then self.admit_later(o.chain) end
+    if self.gate(o.chain).most and self.admit(o.chain, 2) then self.admit_later(o.chain) end
   end
 
   -- Forget an order altogether; nothing of it may run.
   function self.erase(o)
     local mark, chain = o.number .. ' ' .. o.id, ns .. 'chain:' .. o.chain
+    tell_end(o.id, o.listeners)
     for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
     for _, step in ipairs(o.line) do redis.call('ZREM', chain .. ':held:' .. step, mark) end
     redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
     redis.call('ZREM', chain .. ':started', o.id)
     redis.call('ZREM', chain .. ':waiting', mark)
-    redis.call('DEL', o.key, o.key .. ':data', o.key .. ':history')
+    redis.call('DEL', o.key, o.key .. ':history')
     local plan = chain .. ':' .. o.version
     if redis.call('HINCRBY', plan, 'orders', -1) <= 0 and redis.call('HGET', chain, 'version') ~= o.version then
       redis.call('DEL', plan)
@@ -235,4 +250,10 @@ local function orders()
   with_runs(self)
   with_steps(self)
   return self
+end
+
+-- To follow whatever is done about orders, before workers look and at the end of a script.
+local function orders_done()
+  if the_orders then the_orders.line_up_made() end
+  alarm_anew(coming, 'scheduled', '-inf')
 end

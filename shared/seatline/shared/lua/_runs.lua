@@ -2,6 +2,7 @@
 -- the order on. Needs _base, _lines, _seats, _finish, _withdraw, _accept.
 local function with_runs(self)
   local listed, place = self.listed, self.place
+  local made, next_id, last_id = {}, 1, 0
 
   -- The names of steps whose outputs a step gets, in the order of their ends: all, or, where branches run beside each
   -- other, those that lie before it.
@@ -15,9 +16,17 @@ local function with_runs(self)
     return table.concat(list, ' ')
   end
 
-  -- Make the job of a step, or of one element of it; returns its id.
+  -- Take numbers for so many jobs in one go; what is left of them line_up_made gives back. Nobody else may take any between.
+  function self.take_numbers(count)
+    last_id = redis.call('INCRBY', ns .. 'seq', count)
+    next_id = last_id - count + 1
+  end
+
+  -- Make the job of a step, or of one element of it; returns its id. It stands in its line once line_up_made is called.
   function self.make(o, name, s, due, element)
-    local id = string.format('%016.0f', redis.call('INCRBY', ns .. 'seq', 1))
+    if next_id > last_id then self.take_numbers(1) end
+    local id = string.format('%016.0f', next_id)
+    next_id = next_id + 1
     local priority = s.priority or o.priority
     local words = {'type', s.type, 'priority', priority, 'created', now, 'order', o.id, 'chain', o.chain, 'step', name,
       'if_lost', s.if_lost or 'rerun', 'before', before(o, s)}
@@ -37,9 +46,29 @@ local function with_runs(self)
       come_later({due, id})
     else
       redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', unpack(words))
-      line_up(id, s.type, s.uses, priority)
+      made[#made + 1] = {id = id, type = s.type, uses = s.uses, priority = priority}
     end
     return id
+  end
+
+  function self.line_up_made()
+    if last_id >= next_id then redis.call('INCRBY', ns .. 'seq', next_id - last_id - 1) end
+    next_id, last_id = 1, 0
+    if #made == 0 then return end
+    local lines = {}
+    for _, job in ipairs(made) do
+      local key = line_key(job.type, job.uses)
+      local line = lines[key] or {type = job.type, uses = job.uses}
+      lines[key] = line
+      if not job.gone then line[#line + 1], line[#line + 2] = job.priority, job.id end
+    end
+    made = {}
+    for key, line in pairs(lines) do
+      local indexed, spec = line_known(line.type, line.uses)
+      for i = 1, #line, 400 do redis.call('ZADD', key, unpack(line, i, math.min(i + 399, #line))) end
+      index_head(line.type, line.uses, indexed, spec)
+      if #line > 0 then ring(line.type, #line / 2) end
+    end
   end
 
   -- Take a waiting job back. Returns the word for an order that stands in front of its step; nil: it runs.
@@ -47,6 +76,7 @@ local function with_runs(self)
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'due', 'listeners')
     if job[1] == 'running' then return nil end
     if job[1] == 'ready' or job[1] == 'scheduled' then
+      for _, new in ipairs(made) do new.gone = new.gone or new.id == id end
       leave_place(id, job[1], job[2], job[3])
       tell_end(id, job[5])
       erase(id)
@@ -90,7 +120,13 @@ local function with_runs(self)
 
   -- What goes with a step's job: the order's params and the outputs, or what one element needs.
   function self.handed(order, step, element)
-    if not element then return redis.call('HGETALL', ns .. 'order:' .. order .. ':data') end
+    if not element then
+      local o, list = self.read(order), {}
+      if not o then return list end
+      for i, word in ipairs(o.params) do list[i] = word end
+      for name, result in pairs(o.outputs) do list[#list + 1], list[#list + 2] = name, result end
+      return list
+    end
     local v = redis.call('HMGET', ns .. 'order:' .. order .. ':each:' .. step, 'base', 'e.' .. element)
     return {'params', v[1] or '', 'item.value', v[2] or ''}
   end

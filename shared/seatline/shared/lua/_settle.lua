@@ -2,14 +2,16 @@
 -- order: DESIGN 5.4), and once a call. A step's end moves its order on (O2). Needs _base, _bells, _lines, _seats,
 -- _finish, _withdraw, _accept, _orders.
 
--- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's.
+-- Look: the reports from `first` on, each with the job it speaks of if that lease is the reporter's; and how many of
+-- these are steps.
 local function read_reports(first, count)
-  local reports, seen, at = {}, {}, first
+  local reports, seen, at, steps = {}, {}, first, 0
   for i = 1, count do
     local id, fields = ARGV[at], tonumber(ARGV[at + 5])
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost', 'order')
     local mine = job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id]
     seen[id] = seen[id] or mine
+    if mine and job[6] then steps = steps + 1 end
     local report = {id = id, job = mine and job, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
       at = at + 6, last = at + 5 + fields}
     reports[i], at = report, report.last + 2
@@ -21,7 +23,7 @@ local function read_reports(first, count)
       end
     end
   end
-  return reports
+  return reports, steps
 end
 
 -- A job that is to run again: at its old place, uncounted, or after its delay. Returns the state in which it waits, or

@@ -55,15 +55,12 @@ local function with_steps(self)
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
-    local out = {}
     for _, step in ipairs(behind) do
       place(o, step, nil)
       self.forget_each(o, step)
-      if o.done[step] then
-        o.done[step], o.ended, out[#out + 1] = nil, without(o.ended, step), 'out.' .. step
-      end
+      self.put_output(o, step, nil)
+      if o.done[step] then o.done[step], o.ended = nil, without(o.ended, step) end
     end
-    if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
     self.arrive(o, target)
   end
 
@@ -123,7 +120,7 @@ local function with_steps(self)
         return self.fail(o, name, 'the outputs of its steps are more than ' .. BYTES_MOST
           .. ' bytes; write them to files, and hand on the names')
       end
-      redis.call('HSET', o.key .. ':data', 'out.' .. name, result)
+      self.put_output(o, name, result)
     end
     if setbacks(o)[name] then put_setback(o, name, nil) end
     self.follow(o, name, s, target)

@@ -35,7 +35,7 @@ elseif state == 'ready' or state == 'scheduled' then
   finish(id, 'cancelled', job[4])
   if job[6] then orders().ended(id, job[6], 'cancelled', '') end
   finish_done()
-  alarm_anew(coming, 'scheduled', '-inf')
+  orders_done()
   seats_done()
   note(id, 'cancelled by ' .. by)
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'cancelled', id, 'by', by)

@@ -36,6 +36,6 @@ for _, step in ipairs(opening) do
 end
 if self.admit(name, BITE) then more = true end
 if more then self.admit_later(name) end
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 return {'ok', more and '1' or '0'}

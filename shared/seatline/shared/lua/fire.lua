@@ -96,7 +96,7 @@ for i, shot in ipairs(shots) do
   end
 end
 alarm_anew(moved, 'schedules', '(' .. now)
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 if #told > 0 then
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'fired', table.concat(told, ' '), 'by', worker)

@@ -107,7 +107,7 @@ else
 end
 self.save(o)
 finish_done()
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', id, act, by)
 return lane_keep(lane, number, digest, {'ok', told or o.state})

@@ -38,6 +38,6 @@ if state then
   orders().erase(before)
 end
 local o = start_order(FIRST)
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 return lane_keep(lane, number, digest, {'ok', o.id, o.number, o.state, now})

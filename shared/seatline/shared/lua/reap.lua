@@ -73,7 +73,7 @@ for i = 1, #words do
   end
 end
 finish_done()
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 local told = {}
 for i = 1, #words do

@@ -74,7 +74,7 @@ else
     alarm_anew({[name] = true}, 'schedules', '(' .. now)
   end
 end
-alarm_anew(coming, 'scheduled', '-inf')
+orders_done()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'schedule', name, act, by)
 return lane_keep(lane, number, digest, {'ok', reply})

@@ -52,8 +52,8 @@ end
 
 -- Settle: ZREM is the first write, so that a full server lets the rest through (it drains). Jobs come with a good end,
 -- which stands even if a token says no to one of them.
-local reports, out, look, accept, refused = {}, {''}, nil, nil, {}
-if offered[2] then reports = read_reports(FIRST, count) end
+local reports, steps, out, look, accept, refused = {}, 0, {''}, nil, nil, {}
+if offered[2] then reports, steps = read_reports(FIRST, count) end
 for _, report in ipairs(reports) do
   if report.job then out[#out + 1] = report.id end
   if report.starts and report.job and (report.outcome == 'succeeded' or report.outcome == 'skipped') then
@@ -69,12 +69,14 @@ end
 redis.call('ZREM', ns .. 'running', unpack(out))
 if not offered[2] then return lane_keep(lane, number, digest, {'no-offer'}) end
 if listed then redis.call('ZREM', ns .. 'idle:' .. offer, worker) end
+if steps > 0 then orders().take_numbers(steps) end
 local states, told, touched = {}, {}, {}
 for i, report in ipairs(reports) do
   local state, ended = settle(report)
   states[i], told[i] = state, report.id .. ':' .. state
   if ended then touched[state] = true end
 end
+if the_orders then the_orders.line_up_made() end
 if accept then accept() end
 for _, job in ipairs(refused) do
   note(job[1], 'enqueued no ' .. ARGV[job[2] + 6] .. ': token ' .. ARGV[job[2] + 2] .. ' stands for another job')
@@ -100,7 +102,10 @@ if bell ~= '' and #jobs < want then
 elseif listed then
   pass_alarm(worker)
 end
-if the_orders then the_orders.trim(keep_ms, keep, 0) end
+if the_orders then
+  the_orders.line_up_made()
+  the_orders.trim(keep_ms, keep, 0)
+end
 if due < 0 then alarm_anew(coming, 'scheduled', '-inf') end
 if again then due = 0 end
 seats_done()
