@@ -415,7 +415,7 @@ class TestAfterEnd:
         queue.schedules.add("s", "a", every=10, after_end=True)
         handle = queue.schedules.run("s")
         handle.cancel()
-        handle.resubmit()
+        queue.handle(handle.id).resubmit()
         shift(queue, "s", -5)
         shot = Shot(queue.schedules["s"], queue.schedules["s"].plan(now_ms()))
         assert queue.store.run(verbs.fire("w", [shot])).words == ["busy"]

@@ -255,7 +255,7 @@ def _plans(moment: Moment) -> Iterator[Violation]:
     """T6, T9: what has a next moment stands there, so that somebody wakes for it."""
     for name, fields in moment.schedules.items():
         score = moment.planned.get(name)
-        if not fields.get("version") or not fields.get("type"):
+        if not fields.get("version") or not (fields.get("type") or fields.get("chain")):
             yield Violation("T6", f"schedule {name}", "it is planned and has no record, or a damaged one.")
         elif score is None:
             yield Violation("T6", f"schedule {name}", "it is not in schedules: nobody would fire it.")

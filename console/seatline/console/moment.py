@@ -33,7 +33,7 @@ JOB_FIELDS = (
     "expires",
 )
 
-SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "after_end", "last_job")
+SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "chain", "after_end", "last_job")
 
 #: Where a job can be, its lines apart, and the state that it then has.
 PLACES = {

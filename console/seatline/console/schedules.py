@@ -37,6 +37,11 @@ def _when(record: ScheduleRecord) -> str:
     return f"every {span(record.every or 0)}{' after its end' if record.after_end else ''}"
 
 
+def _starts(type_: str, chain: str | None) -> str:
+    """Say what starts: jobs of a type, or orders of a chain."""
+    return f"chain {chain}" if chain else type_
+
+
 @schedules.command("list", epilog="Example: seatline schedules list -o json")
 @output_option
 @pass_target
@@ -50,12 +55,12 @@ def list_schedules(target: Target, output: str) -> None:
 
     columns: list[Column[ScheduleRecord]] = [
         Column("NAME", lambda each: each.name),
-        Column("TYPE", lambda each: each.job.type),
+        Column("STARTS", lambda each: _starts(each.job.type, each.chain)),
         Column("WHEN", _when),
         Column("STATE", lambda each: each.state),
         Column("NEXT", lambda each: local(each.next)),
         Column("LAST", lambda each: local(each.last)),
-        Column("LAST JOB", lambda each: str(int(each.last_job)) if each.last_job else "-", right=True),
+        Column("LAST RUN", lambda each: str(int(each.last_job)) if each.last_job else "-", right=True),
         Column("TITLE", lambda each: each.job.title or "", cuts=True),
     ]
     with target.queue() as queue:
@@ -76,7 +81,8 @@ def _warn(queue: Queue) -> None:
 def _data(record: ScheduleRecord) -> dict[str, Any]:
     return {
         "name": record.name,
-        "type": record.job.type,
+        "type": record.job.type if record.chain is None else None,
+        "chain": record.chain,
         "state": record.state,
         "cron": record.cron,
         "zone": record.zone if record.cron else None,
@@ -225,7 +231,7 @@ def resume(target: Target, names: tuple[str, ...]) -> None:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
 @pass_target
 def run(target: Target, name: str, output: str) -> None:
-    """Enqueue its job once, now, beside its plan; prints the job's id."""
+    """Enqueue its job, or start its order, once, now, beside its plan; prints the id."""
     with target.queue() as queue:
         handle = queue.schedules.run(name)
     click.echo(json.dumps({"id": handle.id}) if output == "json" else str(int(handle.id)))
@@ -237,7 +243,7 @@ def run(target: Target, name: str, output: str) -> None:
 @output_option
 @pass_target
 def next_starts(target: Target, *, until: str, limit: int, output: str) -> None:
-    """List all planned starts, of schedules and of jobs, by time.
+    """List all planned starts, of schedules, jobs and orders, by time.
 
     WAITS UNTIL is when the window of the type opens, if it is shut at that time.
     """
@@ -245,8 +251,8 @@ def next_starts(target: Target, *, until: str, limit: int, output: str) -> None:
 
     columns: list[Column[PlannedStart]] = [
         Column("START", lambda each: local(each.moment)),
-        Column("WHAT", lambda each: f"{each.kind} {each.name.lstrip('0') if each.kind == 'job' else each.name}"),
-        Column("TYPE", lambda each: each.type),
+        Column("WHAT", lambda each: f"{each.kind} {_short(each)}"),
+        Column("STARTS", lambda each: _starts(each.type, each.chain)),
         Column("WAITS UNTIL", lambda each: local(each.opens)),
         Column("TITLE", lambda each: each.title, cuts=True),
     ]
@@ -261,6 +267,10 @@ def next_starts(target: Target, *, until: str, limit: int, output: str) -> None:
             click.echo(f"Nothing is planned until then ({until}).", err=True)
         if more:
             click.echo(f"{len(found)} shown, there are more; --limit 0 lists all.", err=True)
+
+
+def _short(start: PlannedStart) -> str:
+    return start.name.lstrip("0") if start.kind != "schedule" and start.name.isdigit() else start.name
 
 
 def _until(text: str) -> dt.datetime | float:
@@ -280,7 +290,8 @@ def _start_data(start: PlannedStart) -> dict[str, Any]:
         "start": start.moment,
         "kind": start.kind,
         "name": start.name,
-        "type": start.type,
+        "type": start.type or None,
+        "chain": start.chain or None,
         "title": start.title or None,
         "waits_until": start.opens,
     }

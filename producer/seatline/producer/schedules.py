@@ -1,4 +1,4 @@
-"""Schedules: stored rules by which workers enqueue jobs at times to come; and the list of all that is planned."""
+"""Schedules: stored rules by which workers enqueue jobs, or start orders, at times to come; and all that is planned."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from seatline.shared.calls import reads
+from seatline.producer.orders import OrderHandle
+from seatline.shared.calls import orders, reads
 from seatline.shared.calls import schedules as verbs
 from seatline.shared.calls.base import Read, Word, text
 from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput, NoSuchSchedule, OutcomeUnknown
 from seatline.shared.job import DEFAULT_PRIORITY, Job, job_words
+from seatline.shared.order import order_words
 from seatline.shared.times import MOST_KEPT, Cron, Every, Missed, Timing, Window
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ _MISSED: Final = ("skip", "once", "all")
 class PlannedStart:
     """A start to come: when (UTC), of what, which type; ``opens``: its type is shut then, so it starts when that opens.
 
-    ``kind`` is ``job`` (``name`` is its id) or ``schedule`` (``name`` is the schedule's).
+    ``kind`` is ``job`` (``name`` is its id), ``order`` (``name`` is its id, ``type`` that of the step that is due) or
+    ``schedule`` (``name`` is the schedule's; one of orders has no ``type``). ``chain``: of the order, or ''.
     """
 
     moment: dt.datetime
@@ -44,6 +47,7 @@ class PlannedStart:
     type: str
     title: str = ""
     opens: dt.datetime | None = None
+    chain: str = ""
 
 
 class Schedules:
@@ -58,9 +62,10 @@ class Schedules:
     def add(
         self,
         name: str,
-        type: str,
+        type: str | None = None,
         params: Mapping[str, Any] | None = None,
         *,
+        chain: str | None = None,
         cron: str | None = None,
         zone: str | None = None,
         every: float | dt.timedelta | None = None,
@@ -78,14 +83,17 @@ class Schedules:
         result_ttl: float | None = None,
         expires: float | dt.timedelta | None = None,
     ) -> bool:
-        """Store a schedule of jobs, in which ``cron`` or ``every`` says when; returns True if it is new (T6).
+        """Store a schedule of jobs, or of orders, in which ``cron`` or ``every`` says when; returns True if it is new (T6).
 
-        Each of its jobs knows it: ``job.schedule`` is its name, ``job.planned`` the moment it was made for.
+        Each of its jobs knows it: ``job.schedule`` is its name, ``job.planned`` the moment it was made for. So does each
+        order's record.
 
         Args:
             name: of the schedule.
-            type: of its jobs.
-            params: of its jobs.
+            type: of its jobs; or else ``chain``.
+            params: of its jobs, or orders.
+            chain: it starts orders of this chain, each of the version that is the newest then (O3, O13). They have params,
+                priority, tenant and title; all else the chain's steps say.
             cron: minute, hour, day of month, month, day of week: ``"30 2 * * Mon-Fri"``. A time that the zone's clock
                 skips in spring is the next valid minute, one that it shows twice in autumn is the first of both.
             zone: an IANA zone for ``cron``, such as ``Europe/Paris``; UTC by default.
@@ -97,32 +105,41 @@ class Schedules:
                 one run of however many, ``all`` makes up for each, for at most the last ``most``.
             most: see ``missed``, 1 to 1,000.
             replace: put it in the place of one of that name, which stays paused if it is.
-            priority: of its jobs, as for :class:`~seatline.shared.job.Job`; likewise the rest.
+            priority: of its jobs or orders, as for :class:`~seatline.shared.job.Job`; likewise the rest.
             uses: seats of its jobs.
-            tenant: of its jobs.
-            title: of its jobs.
+            tenant: of its jobs or orders.
+            title: of its jobs or orders.
             tags: of its jobs.
             result_ttl: of its jobs.
             expires: seconds after which a job of it that has not started ends as expired.
 
         Raises:
             InvalidInput: an argument is not good, or no moment would ever come; nothing was stored.
+            NoSuchChain: there is no chain of that name.
             ScheduleExists: there is one of that name.
             TenantRequired: the namespace requires a tenant, and there is none.
 
         """
         check_name("schedule", name)
+        if (type is None) == (chain is None):
+            raise InvalidInput("type, chain: give one of them: the type of its jobs, or chain=... to start orders.")
         if isinstance(expires, dt.datetime):
             raise InvalidInput(
                 f"expires: {expires!r} is a moment; for a schedule give seconds from each of its starts."
             )
         tenant = self._queue.settings.tenant if tenant is None else tenant
-        job = Job(type, params or {}, priority, uses, tenant, title, tags, result_ttl=result_ttl, expires=expires)
-        words = job_words(job)
+        if type is not None:
+            job = Job(type, params or {}, priority, uses, tenant, title, tags, result_ttl=result_ttl, expires=expires)
+            words = job_words(job)
+        else:
+            _of_steps_only(uses=uses, tags=tags or None, result_ttl=result_ttl, expires=expires)
+            words = order_words(chain or "", params or {}, priority=priority, tenant=tenant, title=title)
         bounds = _moment("start", start), _moment("end", end)
         if bounds[0] is not None and bounds[1] is not None and bounds[0] >= bounds[1]:
             raise InvalidInput(f"start: {start} is not before end: {end}.")
         _check_missed(missed, most)
+        if chain is not None and not self._store.read(orders.chain_versions(self._store.keys, [chain])):
+            raise orders.no_chain(chain)
         now = self._store.read(reads.server_time())
         fields, clock = _clock(cron, zone, every, now if bounds[0] is None else bounds[0])
         if after_end and not isinstance(clock, Every):
@@ -190,11 +207,11 @@ class Schedules:
                 return told == "now"
         raise self._unsettled(name)
 
-    def run(self, name: str) -> JobHandle:
-        """Enqueue its job once, now, beside its plan; also while it is paused.
+    def run(self, name: str) -> JobHandle | OrderHandle:
+        """Enqueue its job, or start its order, once, now, beside its plan; also while it is paused.
 
         Raises:
-            NoSuchSchedule: there is none.
+            NoSuchSchedule: there is none. NoSuchChain: it starts orders, and their chain is not there.
             WrongState: it counts from the end of its last run, which has not ended.
             Closed, TenantRequired: as for a job.
 
@@ -202,15 +219,16 @@ class Schedules:
         for _ in range(TRIES):
             record = self[name]
             words = record.words(self._store.read(reads.server_time()))
-            job_id = self._store.run(verbs.act(name, "run", self._queue.by, record, job=words))
-            if job_id is not None:
-                return self._queue.handle(job_id)
+            run = self._store.run(verbs.act(name, "run", self._queue.by, record, job=words))
+            if run is not None:
+                # Its number tells this order from one to come: it has no id of its own, so the two are the same.
+                return self._queue.handle(run) if record.chain is None else OrderHandle(self._queue, run, run)
         raise self._unsettled(name)
 
     def next(
         self, until: dt.datetime | dt.timedelta | float = 86_400.0, *, limit: int | None = None
     ) -> Iterator[PlannedStart]:
-        """Iterate over all that is planned to start, of schedules and of jobs, by time (T10).
+        """Iterate over all that is planned to start, of schedules, jobs and orders, by time (T10).
 
         Of a schedule that counts from the end of its runs only the next start is known.
 
@@ -222,7 +240,9 @@ class Schedules:
         now = self._store.read(reads.server_time())
         last = _until(until, now)
         records = [record for record in self.list() if record.next is not None]
-        types = reads.type_records(self._store.keys, sorted({record.job.type for record in records}))
+        types = reads.type_records(
+            self._store.keys, sorted({record.job.type for record in records if record.chain is None})
+        )
         shut = {record.name: Window(record.window) for record in self._store.read(types) if record.window}
         walks = [self._planned(record, last, shut) for record in records]
         return islice(heapq.merge(self._jobs(last), *walks), limit)
@@ -249,16 +269,18 @@ class Schedules:
 
     def _planned(self, record: ScheduleRecord, last: int, shut: Mapping[str, Window]) -> Iterator[PlannedStart]:
         moment: int | None = int(record.fields["next"])
-        window = shut.get(record.job.type)
+        type_ = record.job.type if record.chain is None else ""
+        window = shut.get(type_)
         while moment is not None and moment <= last:
             opens = window.opens_at(moment) if window else moment
             yield PlannedStart(
                 _utc(moment),
                 "schedule",
                 record.name,
-                record.job.type,
+                type_,
                 record.job.title or "",
                 _utc(opens) if opens > moment else None,
+                record.chain or "",
             )
             moment = None if record.after_end else record.timing.next_after(moment)
 
@@ -273,7 +295,10 @@ class Schedules:
             )
             for record in self._store.read(reads.job_records(keys, page)) if page else ():
                 if record is not None and record.due is not None:
-                    yield PlannedStart(record.due, "job", record.id, record.type, record.title or "")
+                    kind, name = ("job", record.id) if record.order is None else ("order", record.order)
+                    yield PlannedStart(
+                        record.due, kind, name, record.type, record.title or "", chain=record.chain or ""
+                    )
             if len(page) < PAGE:
                 return
             start += PAGE
@@ -295,6 +320,15 @@ def _moment(what: str, value: object) -> int | None:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         return max(1, int(value.timestamp() * 1000))
     raise InvalidInput(f"{what}: {value!r} is not a moment with a time zone. Use datetime(..., tzinfo=...).")
+
+
+def _of_steps_only(**given: object) -> None:
+    """Refuse what an order does not have: its steps are jobs, and say so themselves."""
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidInput(
+                f"{name}: it goes with a type. Orders have none: the steps of their chain say such things."
+            )
 
 
 def _check_missed(missed: object, most: object) -> None:

@@ -33,7 +33,7 @@ __all__ = ["Clock"]
 
 log = logging.getLogger("seatline.worker")
 
-#: Jobs in one fire call.
+#: Jobs, or orders, in one fire call.
 JOBS_MOST: Final = 1_000
 #: A window whose zone is not known here is said once; so many are remembered.
 SAID_MOST: Final = 1_000
@@ -56,7 +56,7 @@ class Clock:
         self._said: set[tuple[str, str]] = set()
 
     def tell(self, names: Sequence[str]) -> bool:
-        """Hear what is due; returns whether jobs were enqueued by now."""
+        """Hear what is due; returns whether jobs were enqueued, or orders started, by now."""
         if not names:
             return False
         if self.at_once:
@@ -120,8 +120,13 @@ class Clock:
     def _tell(self, shot: Shot, word: str, job_id: str) -> None:
         name = shot.schedule.name
         if word == "fired" and job_id != "-":
-            said = f"schedule {name}: {len(shot.plan.moments)} jobs, the last is {int(job_id)}"
-            self._events.tell("fired", said, schedule=name, job=job_id, count=len(shot.plan.moments))
+            chain, count = shot.schedule.chain, len(shot.plan.moments)
+            made = {"job": job_id} if chain is None else {"order": job_id, "chain": chain}
+            what = "jobs" if chain is None else f"orders of {chain}"
+            said = f"schedule {name}: {count} {what}, the last is {int(job_id)}"
+            self._events.tell("fired", said, schedule=name, count=count, **made)
+        elif word == "chain":
+            log.warning("schedule %s: there is no chain %s; put off for a minute", name, shot.schedule.chain)
         elif word == "stuck":
             log.warning("schedule %s cannot be computed here; put off for a minute: %s", name, shot.error)
         elif word == "tenant":
