@@ -80,8 +80,10 @@ local function with_elements(self)
     if o.leaving and left == 0 then return self.place(o, name, nil) end
     if o.leaving or word ~= 'each' then return end
     local v = redis.call('HMGET', key, 'count', 'done', 'failed', 'error')
-    local count, done, bad = tonumber(v[1]), tonumber(v[2]), tonumber(v[3])
-    if bad > 0 and s.partial ~= 'join' then
+    local count, done, bad = tonumber(v[1] or -1), tonumber(v[2] or 0), tonumber(v[3] or 0)
+    if count < 0 then
+      if left == 0 then self.ends_badly(o, name, s, 'failed', 'the record of its elements is lost') end
+    elseif bad > 0 and s.partial ~= 'join' then
       if left > 0 then return end
       self.ends_badly(o, name, s, 'failed', bad .. ' of ' .. count .. ' elements failed; ' .. (v[4] or ''))
     elseif done + bad < count then

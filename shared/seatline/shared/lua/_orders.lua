@@ -8,6 +8,8 @@ local the_orders
 local function orders()
   if the_orders then return the_orders end
   local LINES_MOST, ADMITTED_MOST = 1000, 200
+  local FIELDS = {'chain', 'version', 'state', 'number', 'priority', 'now', 'ended', 'tenant', 'title', 'runs', 'bytes',
+    'setbacks', 'skips', 'leaving', 'listeners', 'after_error', 'eached', 'due', 'started', 'error', 'suspended'}
   local self, known, plans, chains, finished, admitted = {}, {}, {}, {}, {}, 0
   the_orders = self
   local LIVE = {scheduled = true, waiting = true, running = true, suspended = true}
@@ -29,8 +31,11 @@ local function orders()
 
   -- Put an order at a step; nil: it is there no more.
   function self.place(o, step, word)
-    if word and not o.at[step] then o.line[#o.line + 1] = step end
-    if not word and o.at[step] then o.line = self.without(o.line, step) end
+    if word and not o.at[step] then
+      o.line[#o.line + 1] = step
+    elseif not word and o.at[step] then
+      o.line = o.line[2] and self.without(o.line, step) or {}
+    end
     o.at[step] = word
   end
 
@@ -39,20 +44,10 @@ local function orders()
   -- Read an order, once a call; nil: it is not there, or cannot be read.
   function self.read(id)
     if known[id] then return known[id] end
-    local flat, o, params, outputs = redis.call('HGETALL', ns .. 'order:' .. id), {}, {}, {}
-    for i = 1, #flat, 2 do
-      local name, kind = flat[i], string.sub(flat[i], 1, 4)
-      if kind == 'para' then
-        params[#params + 1], params[#params + 2] = name, flat[i + 1]
-      elseif kind == 'out.' then
-        outputs[name] = flat[i + 1]
-      else
-        o[name] = flat[i + 1]
-      end
-    end
-    if not (o.chain and o.version and o.state and o.number and o.priority) then return nil end
-    o.id, o.key, o.at, o.line, o.more = id, ns .. 'order:' .. id, {}, {}, {}
-    o.params, o.outputs = params, outputs
+    local v = redis.call('HMGET', ns .. 'order:' .. id, unpack(FIELDS))
+    if not (v[1] and v[2] and v[3] and v[4] and v[5]) then return nil end
+    local o = {id = id, key = ns .. 'order:' .. id, at = {}, line = {}, more = {}}
+    for i, name in ipairs(FIELDS) do o[name] = v[i] end
     for step, word in string.gmatch(o.now or '', '([^=%s]+)=(%S+)') do self.place(o, step, word) end
     o.ended, o.done = self.listed(o.ended)
     known[id] = o
@@ -63,12 +58,6 @@ local function orders()
   function self.put(o, name, value)
     if o[name] == value or (value == false and not o[name]) then return end
     o.more[name], o[name] = value, value
-  end
-
-  -- What a step has returned; nil: nothing, or it is to come again.
-  function self.put_output(o, step, result)
-    local name = 'out.' .. step
-    if o.outputs[name] or result then o.more[name], o.outputs[name] = result or false, result end
   end
 
   function self.save(o)
@@ -100,6 +89,9 @@ local function orders()
       if line then
         s = {}
         for word, value in string.gmatch(line, '([%l_]+)=(%S*)') do s[word] = value end
+        s.next, s.after = self.listed(s.next), self.listed(s.after)
+        s.line = line_key(s.type, s.uses)
+        if not s.type then s = false end  -- a damaged record
       end
       plan[name] = s
     end
@@ -130,6 +122,7 @@ local function orders()
   function self.to_state(o, state)
     if o.state == state then return end
     redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
+    if o.state == 'waiting' then redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':waiting', o.number .. ' ' .. o.id) end
     redis.call('ZADD', ns .. 'orders:' .. state, LIVE[state] and o.number or now, o.id)
     o.state = state
   end
@@ -183,7 +176,9 @@ local function orders()
   -- It stands before its first steps again, as if it had just been started.
   function self.begin_anew(o)
     for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
-    for _, step in ipairs(o.ended) do self.put_output(o, step, nil) end
+    local out = {}
+    for i, step in ipairs(o.ended) do out[i] = 'out.' .. step end
+    if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
     o.ended, o.done = {}, {}
     for _, field in ipairs({'setbacks', 'skips', 'runs', 'bytes', 'after_error'}) do self.put(o, field, false) end
     local first = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first')
@@ -195,7 +190,8 @@ local function orders()
     for _, step in ipairs(self.listed(table.concat(o.line, ' '))) do
       local due = string.match(o.at[step] or '', '^held@?(%d*)$')
       if due then self.arrive(o, step, due ~= '' and due) end
-      if o.at[step] == 'each' then self.more_elements(o, step, self.step(o, step)) end
+      local s = o.at[step] == 'each' and self.step(o, step)
+      if s then self.more_elements(o, step, s) end
     end
     self.over(o)
   end
@@ -212,21 +208,22 @@ local function orders()
     if self.gate(o.chain).most and self.admit(o.chain, 2) then self.admit_later(o.chain) end
   end
 
-  -- Forget an order altogether; nothing of it may run.
-  function self.erase(o)
-    local mark, chain = o.number .. ' ' .. o.id, ns .. 'chain:' .. o.chain
+  -- Forget an order altogether; it is parked, or has ended, and nothing of it runs. `word`: it is 'removed' or 'trimmed'.
+  function self.erase(o, word)
+    local chain = ns .. 'chain:' .. o.chain
     tell_end(o.id, o.listeners)
     for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
-    for _, step in ipairs(o.line) do redis.call('ZREM', chain .. ':held:' .. step, mark) end
     redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
-    redis.call('ZREM', chain .. ':started', o.id)
-    redis.call('ZREM', chain .. ':waiting', mark)
-    redis.call('DEL', o.key, o.key .. ':history')
+    local had_entered = redis.call('ZREM', chain .. ':started', o.id) == 1
+    redis.call('ZREM', chain .. ':waiting', o.number .. ' ' .. o.id)
+    redis.call('DEL', o.key, o.key .. ':data', o.key .. ':history')
+    redis.call('HINCRBY', ns .. 'about', word, 1)
     local plan = chain .. ':' .. o.version
     if redis.call('HINCRBY', plan, 'orders', -1) <= 0 and redis.call('HGET', chain, 'version') ~= o.version then
       redis.call('DEL', plan)
     end
     o.gone, known[o.id] = true, nil
+    if had_entered and self.gate(o.chain).most and self.admit(o.chain, 2) then self.admit_later(o.chain) end
   end
 
   -- Forget old ended orders: at most two for each that has ended in this call, and `more` of each state.
@@ -241,7 +238,13 @@ local function orders()
       end
       for _, id in ipairs(old) do
         local o = self.read(id)
-        if o then self.erase(o) else redis.call('ZREM', key, id) end
+        if o then
+          self.erase(o, 'trimmed')
+        else  -- a damaged record
+          redis.call('ZREM', key, id)
+          redis.call('DEL', ns .. 'order:' .. id, ns .. 'order:' .. id .. ':history')
+          redis.call('HINCRBY', ns .. 'about', 'trimmed', 1)
+        end
       end
     end
   end

@@ -104,7 +104,7 @@ end
 local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
   local job, attempt, expires, earlier, order, step, element = redis.call('HGETALL', key), 1, nil, false
-  local if_lost, own = source.if_lost, nil
+  local if_lost, own, chain, enters = source.if_lost, nil, nil, nil
   for i = 1, #job, 2 do
     local name = job[i]
     if name == 'attempt' then
@@ -119,6 +119,10 @@ local function hand_over(id, source, worker, token)
       element = job[i + 1]
     elseif name == 'if_lost' then
       own = job[i + 1]
+    elseif name == 'chain' then
+      chain = job[i + 1]
+    elseif name == 'enters' then
+      enters = true
     elseif name == 'error' or name == 'seats' or name == 'progress' or name == 'overdue' then
       earlier = true
     end
@@ -133,8 +137,8 @@ local function hand_over(id, source, worker, token)
     return nil
   end
   if order then
-    if_lost = own or 'rerun'
-    local with = orders().begins(id, order, step, element)
+    if_lost = own == 'interrupt' and own or 'rerun'
+    local with = orders().begins(id, order, step, element, chain, enters)
     if not with then
       if source.spec ~= 'none' then untake_seats(source.spec) end
       return nil

@@ -2,7 +2,7 @@
 -- the order on. Needs _base, _lines, _seats, _finish, _withdraw, _accept.
 local function with_runs(self)
   local listed, place = self.listed, self.place
-  local made, next_id, last_id = {}, 1, 0
+  local lines, next_id, last_id = nil, 1, 0
 
   -- The names of steps whose outputs a step gets, in the order of their ends: all, or, where branches run beside each
   -- other, those that lie before it.
@@ -28,14 +28,19 @@ local function with_runs(self)
     local id = string.format('%016.0f', next_id)
     next_id = next_id + 1
     local priority = s.priority or o.priority
-    local words = {'type', s.type, 'priority', priority, 'created', now, 'order', o.id, 'chain', o.chain, 'step', name,
-      'if_lost', s.if_lost or 'rerun', 'before', before(o, s)}
+    local words, at = {'type', s.type, 'priority', priority, 'created', now, 'order', o.id, 'chain', o.chain, 'step', name}, 12
     local function add(word, value)
-      if value then words[#words + 1], words[#words + 2] = word, value end
+      if value then words[at + 1], words[at + 2], at = word, value, at + 2 end
     end
-    for _, word in ipairs({'uses', 'timeout', 'retry', 'codes'}) do add(word, s[word]) end
+    if o.ended[1] then add('before', before(o, s)) end
+    add('if_lost', s.if_lost)
+    add('uses', s.uses)
+    add('timeout', s.timeout)
+    add('retry', s.retry)
+    add('codes', s.codes)
     add('tenant', o.tenant)
     add('title', o.title)
+    if o.state == 'scheduled' then add('enters', 1) end
     if s.each then
       add('item', s.item or 'item')
       add(element and 'element' or 'expand', element or s.each)
@@ -46,7 +51,10 @@ local function with_runs(self)
       come_later({due, id})
     else
       redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', unpack(words))
-      made[#made + 1] = {id = id, type = s.type, uses = s.uses, priority = priority}
+      lines = lines or {}
+      local line = lines[s.line] or {type = s.type, uses = s.uses}
+      lines[s.line] = line
+      line[#line + 1], line[#line + 2] = priority, id
     end
     return id
   end
@@ -54,16 +62,10 @@ local function with_runs(self)
   function self.line_up_made()
     if last_id >= next_id then redis.call('INCRBY', ns .. 'seq', next_id - last_id - 1) end
     next_id, last_id = 1, 0
-    if #made == 0 then return end
-    local lines = {}
-    for _, job in ipairs(made) do
-      local key = line_key(job.type, job.uses)
-      local line = lines[key] or {type = job.type, uses = job.uses}
-      lines[key] = line
-      if not job.gone then line[#line + 1], line[#line + 2] = job.priority, job.id end
-    end
-    made = {}
-    for key, line in pairs(lines) do
+    if not lines then return end
+    local new = lines
+    lines = nil
+    for key, line in pairs(new) do
       local indexed, spec = line_known(line.type, line.uses)
       for i = 1, #line, 400 do redis.call('ZADD', key, unpack(line, i, math.min(i + 399, #line))) end
       index_head(line.type, line.uses, indexed, spec)
@@ -71,12 +73,24 @@ local function with_runs(self)
     end
   end
 
+  -- It stands in front of a stopped step no more.
+  function self.leave_gate(o, step)
+    redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':held:' .. step, o.number .. ' ' .. o.id)
+  end
+
   -- Take a waiting job back. Returns the word for an order that stands in front of its step; nil: it runs.
   function self.take_back(id)
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'due', 'listeners')
     if job[1] == 'running' then return nil end
     if job[1] == 'ready' or job[1] == 'scheduled' then
-      for _, new in ipairs(made) do new.gone = new.gone or new.id == id end
+      for _, line in pairs(lines or {}) do
+        for i = #line, 2, -2 do
+          if line[i] == id then
+            table.remove(line, i)
+            table.remove(line, i - 1)
+          end
+        end
+      end
       leave_place(id, job[1], job[2], job[3])
       tell_end(id, job[5])
       erase(id)
@@ -88,7 +102,12 @@ local function with_runs(self)
   -- For now nothing of it starts: what waits stands in front of its step again, what runs ends.
   function self.park(o)
     for _, step in ipairs(o.line) do
-      if string.find(o.at[step], '^%d+$') then o.at[step] = self.take_back(o.at[step]) or o.at[step] end
+      local word = o.at[step]
+      if string.find(word, '^%d+$') then
+        o.at[step] = self.take_back(word) or word
+      elseif string.find(word, '^held') then
+        self.leave_gate(o, step)
+      end
     end
   end
 
@@ -120,20 +139,19 @@ local function with_runs(self)
 
   -- What goes with a step's job: the order's params and the outputs, or what one element needs.
   function self.handed(order, step, element)
-    if not element then
-      local o, list = self.read(order), {}
-      if not o then return list end
-      for i, word in ipairs(o.params) do list[i] = word end
-      for name, result in pairs(o.outputs) do list[#list + 1], list[#list + 2] = name, result end
-      return list
-    end
+    if not element then return redis.call('HGETALL', ns .. 'order:' .. order .. ':data') end
     local v = redis.call('HMGET', ns .. 'order:' .. order .. ':each:' .. step, 'base', 'e.' .. element)
     return {'params', v[1] or '', 'item.value', v[2] or ''}
   end
 
   -- A step's job is about to be handed over. Returns what goes with it; nil: its order waits in front of the step, or
   -- passes it, and the job is gone; or its order is lost, and it is interrupted.
-  function self.begins(id, order, step, element)
+  function self.begins(id, order, step, element, chain, enters)
+    if not element and not enters and chain then
+      local _, gate = self.gate(chain, step)
+      local data = gate == 'open' and self.handed(order, step) or {}
+      if data[1] then return data end
+    end
     local o = self.read(order)
     if not o or not step or not (element or o.at[step] == id) then
       redis.call('HSET', ns .. 'job:' .. id, 'error', 'its order ' .. order .. ' is lost, or is no longer at this step')
@@ -162,8 +180,8 @@ local function with_runs(self)
   end
 
   local function note_run(o, id, job, ends)
-    self.note(o, 'step ' .. (job[1] or '?') .. (job[2] and '[' .. job[2] .. ']' or '') .. ' job ' .. tonumber(id)
-      .. ' attempt ' .. (job[3] or '0') .. ' by ' .. (job[4] or '-') .. ' from ' .. (job[5] or '-') .. ': ' .. ends)
+    self.note(o, string.format('step %s%s job %d attempt %s by %s from %s: %s', job[1] or '?',
+      job[2] and '[' .. job[2] .. ']' or '', id, job[3] or 0, job[4] or '-', job[5] or '-', ends))
   end
 
   -- A run of a step was lost, or has failed and will be tried again.
@@ -179,7 +197,12 @@ local function with_runs(self)
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'goto',
       'error_type', 'error', 'expand', 'count', 'reason')
     local name, element, s = job[1], job[2], o and job[1] and self.step(o, job[1])
-    if not s then return end
+    if not (o and name) then return end
+    if not s then
+      if o.at[name] == id or o.at[name] == 'each' then self.fail(o, name, 'its chain has no such step') end
+      self.leave(o)
+      return self.save(o)
+    end
     local well = outcome == 'succeeded' or outcome == 'skipped'
     local why = outcome == 'failed' and '?' or 'its job was ' .. outcome
     if job[8] then why = (job[7] and job[7] .. ': ' or '') .. string.match(job[8], '^[^\n]*') end
@@ -207,7 +230,7 @@ local function with_runs(self)
   function self.leave(o)
     if not o.leaving or o.gone or self.under_way(o) then return false end
     if o.leaving == 'remove' then
-      self.erase(o)
+      self.erase(o, 'removed')
     else
       o.line, o.at = {}, {}
       if o.state ~= 'cancelled' then self.finish(o, 'cancelled') end

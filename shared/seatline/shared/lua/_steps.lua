@@ -19,11 +19,12 @@ local function with_steps(self)
     local s = self.step(o, name)
     if not s then return self.fail(o, name, 'its chain has no such step') end
     if o.state == 'scheduled' then due = due or o.due end
-    local skips, skip = listed(o.skips)
     local _, gate = self.gate(o.chain, name)
     place(o, name, due and 'held@' .. due or 'held')
+    local skips, skip = {}, {}
+    if o.skips then skips, skip = listed(o.skips) end
     if skip[name] or gate == 'skip' then
-      if skip[name] then put(o, 'skips', table.concat(without(skips, name), ' ')) end
+      if skip[name] then put(o, 'skips', skips[2] and table.concat(without(skips, name), ' ') or false) end
       self.note(o, 'step ' .. name .. ' passed without running')
       return self.follow(o, name, s)
     end
@@ -44,7 +45,7 @@ local function with_steps(self)
     if not self.step(o, target) then return 'its chain has no step ' .. target .. ' to go to' end
     local behind, met, i = {target}, {[target] = true}, 1
     while behind[i] do
-      for _, next in ipairs(listed((self.step(o, behind[i]) or {}).next)) do
+      for _, next in ipairs((self.step(o, behind[i]) or {next = {}}).next) do
         if not met[next] then behind[#behind + 1], met[next] = next, true end
       end
       i = i + 1
@@ -55,12 +56,14 @@ local function with_steps(self)
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
-    for _, step in ipairs(behind) do
+    local out = {}
+    for i, step in ipairs(behind) do
       place(o, step, nil)
       self.forget_each(o, step)
-      self.put_output(o, step, nil)
+      out[i] = 'out.' .. step
       if o.done[step] then o.done[step], o.ended = nil, without(o.ended, step) end
     end
+    redis.call('HDEL', o.key .. ':data', unpack(out))
     self.arrive(o, target)
   end
 
@@ -72,7 +75,7 @@ local function with_steps(self)
   -- A step has ended well, or is passed: to what follows (O2, O14), or to `target` (O15).
   function self.follow(o, name, s, target)
     place(o, name, nil)
-    o.ended = without(o.ended, name)
+    if o.done[name] then o.ended = without(o.ended, name) end
     o.ended[#o.ended + 1], o.done[name] = name, true
     target = target or (s.aside and s['then'])
     if target then
@@ -88,9 +91,9 @@ local function with_steps(self)
       put(o, 'after_error', false)
       return self.fail(o, step, why)
     else
-      for _, next in ipairs(listed(s.next)) do
+      for _, next in ipairs(s.next) do
         local all = not o.done[next] and not o.at[next]
-        for _, before in ipairs(listed((self.step(o, next) or {}).after)) do all = all and o.done[before] end
+        for _, before in ipairs((self.step(o, next) or {after = {}}).after) do all = all and o.done[before] end
         if all then self.arrive(o, next) end
       end
     end
@@ -120,9 +123,9 @@ local function with_steps(self)
         return self.fail(o, name, 'the outputs of its steps are more than ' .. BYTES_MOST
           .. ' bytes; write them to files, and hand on the names')
       end
-      self.put_output(o, name, result)
+      redis.call('HSET', o.key .. ':data', 'out.' .. name, result)
     end
-    if setbacks(o)[name] then put_setback(o, name, nil) end
+    if o.setbacks and setbacks(o)[name] then put_setback(o, name, nil) end
     self.follow(o, name, s, target)
   end
 
@@ -139,7 +142,7 @@ local function with_steps(self)
       if self.is_live(o) then self.to_state(o, 'suspended') end
     elseif so == 'setback' then
       local n, delays = (setbacks(o)[name] or 0) + 1, listed(s.setback)
-      local most = tonumber(s.setbacks or #delays)
+      local most = #delays > 0 and tonumber(s.setbacks or #delays) or 0
       if n > most then return self.fail(o, name, why .. ' (set back ' .. most .. ' times)') end
       put_setback(o, name, n)
       local due = string.format('%.0f', now + delays[math.min(n, #delays)])

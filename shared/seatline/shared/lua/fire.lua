@@ -44,7 +44,7 @@ for i = 1, count do
     local run = (v[6] and 'order:' or 'job:') .. v[5]
     if is_alive(redis.call('HGET', ns .. run, 'state')) then word, shot.run = 'busy', run end
   end
-  if word == 'fired' and v[6] and redis.call('HEXISTS', ns .. 'chain:' .. v[6], 'version') == 0 then
+  if word == 'fired' and v[6] and not is_chain(v[6]) then
     word, shot.error = 'chain', 'there is no chain ' .. v[6]
   end
   at = at + 7

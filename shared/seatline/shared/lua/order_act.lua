@@ -14,7 +14,7 @@
 -- ARGV[6]  by        who asks
 --
 -- Returns  ok        its state now; 'asked': remove, cancel, once what is under way has ended; 'removed'
---          missing   no such order, or its record cannot be read
+--          missing   no such order, or its record, or its chain's, cannot be read
 --          state     the state it is in, in which that cannot be done
 --          running   step: that cannot be done while it is under way
 --          step      its chain has no such step
@@ -28,7 +28,9 @@ local known = lane_known(lane, number, digest)
 if known then return known end
 local self = orders()
 local o = self.read(id)
-if not o then return lane_keep(lane, number, digest, {'missing'}) end
+if not o or (act == 'reset' and redis.call('HEXISTS', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first') == 0) then
+  return lane_keep(lane, number, digest, {'missing'})
+end
 
 -- Look: may it be?
 local live, running, reply = self.is_live(o), self.under_way(o), nil
@@ -55,9 +57,10 @@ if reply then return lane_keep(lane, number, digest, reply) end
 local function go_on()
   for _, name in ipairs(o.line) do
     if o.at[name] == 'failed' then
-      local _, has = self.listed(o.eached)
-      if has[name] then redis.call('HSET', o.key .. ':each:' .. name, 'failed', 0) end
-      o.at[name] = has[name] and 'each' or 'held'
+      local each = o.key .. ':each:' .. name
+      local expanded = redis.call('HEXISTS', each, 'count') == 1
+      if expanded then redis.call('HSET', each, 'failed', 0) end
+      o.at[name] = expanded and 'each' or 'held'
     end
   end
   self.put(o, 'error', false)
@@ -91,6 +94,7 @@ elseif act == 'suspend' then
 elseif act == 'skip' then
   self.put(o, 'skips', (o.skips and o.skips .. ' ' or '') .. step)
   local word = o.at[step]
+  self.leave_gate(o, step)
   if word and string.find(word, '^%d+$') then self.place(o, step, self.take_back(word)) end
   if word and o.state == 'failed' then
     self.forget_each(o, step)

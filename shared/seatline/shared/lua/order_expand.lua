@@ -14,15 +14,22 @@
 -- ARGV[7]  elements  packed, at most 1,000
 --
 -- Returns  ok        kept
---          stale     the lease was not the sender's (any more)
+--          stale     the lease was not the sender's (any more), or the order is lost
 --
 -- Events   none
 local id, token, order, step, start, base, FIRST = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], 7
 
 local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token')
-if job[1] ~= 'running' or job[2] ~= token then return {'stale'} end
+local known = redis.call('HMGET', ns .. 'order:' .. order, 'number', 'eached')
+if job[1] ~= 'running' or job[2] ~= token or not known[1] then return {'stale'} end
 local key, words = ns .. 'order:' .. order .. ':each:' .. step, {}
-if base ~= '' then words = {'base', base} end
+if base ~= '' then
+  -- It is listed first: whatever becomes of the expansion, what it has stored goes with the order.
+  if not string.find(' ' .. (known[2] or '') .. ' ', ' ' .. step .. ' ', 1, true) then
+    redis.call('HSET', ns .. 'order:' .. order, 'eached', (known[2] and known[2] .. ' ' or '') .. step)
+  end
+  words = {'base', base}
+end
 for at = FIRST, #ARGV do
   words[#words + 1], words[#words + 2] = 'e.' .. string.format('%.0f', start + at - FIRST), ARGV[at]
 end

@@ -11,7 +11,7 @@
 -- ARGV[4]  order     its words (see _start)
 --
 -- Returns  ok        id, number, state, created
---          missing   there is no chain of that name
+--          missing   there is no chain of that name, or its record is damaged
 --          exists    state: there is an order of that id
 --          running   step: the order of that id cannot be replaced while this step is under way
 --          closed    the namespace takes nothing new
@@ -27,7 +27,7 @@ if known then return known end
 local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
 if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end
 if gates[2] and not names_field('tenant', FIRST + HEAD, #ARGV) then return lane_keep(lane, number, digest, {'tenant'}) end
-if redis.call('HEXISTS', ns .. 'chain:' .. chain, 'version') == 0 then return lane_keep(lane, number, digest, {'missing'}) end
+if not is_chain(chain) then return lane_keep(lane, number, digest, {'missing'}) end
 local state = id ~= '' and redis.call('HGET', ns .. 'order:' .. id, 'state')
 if state then
   local before = orders().read(id)
@@ -35,7 +35,7 @@ if state then
   local step = orders().under_way(before)
   if step then return lane_keep(lane, number, digest, {'running', step}) end
   orders().park(before)
-  orders().erase(before)
+  orders().erase(before, 'removed')
 end
 local o = start_order(FIRST)
 orders_done()

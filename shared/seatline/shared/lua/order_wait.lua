@@ -9,7 +9,7 @@
 -- ARGV[2]  number    what its start was told, or '': another one means that it is another order
 -- ARGV[3]  bell      to be rung at its end
 --
--- Returns  ended     now, the order's hash
+-- Returns  ended     now, the order's hash, its params and outputs
 --          waits     state; the bell is registered
 --          missing   no such order (or another one under that id)
 --
@@ -21,7 +21,7 @@ local v = redis.call('HMGET', key, 'state', 'number', 'listeners')
 if not v[1] or (number ~= '' and v[2] ~= number) then return {'missing'} end
 local state, listeners = v[1], v[3] or ''
 if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
-  return {'ended', now, redis.call('HGETALL', key)}
+  return {'ended', now, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':data')}
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
   -- As in wait: those who gave up stand there too, and a schedule ('>name') in front.

@@ -42,7 +42,7 @@ if act == 'run' then
   if gates[2] and not names_field('tenant', FIRST + HEAD, #ARGV) then return lane_keep(lane, number, digest, {'tenant'}) end
   if alive then return lane_keep(lane, number, digest, {'busy', v[4]}) end
   if v[5] then
-    if redis.call('HEXISTS', ns .. 'chain:' .. v[5], 'version') == 0 then return lane_keep(lane, number, digest, {'chain', v[5]}) end
+    if not is_chain(v[5]) then return lane_keep(lane, number, digest, {'chain', v[5]}) end
     reply = start_order(FIRST).id
   else
     local look, accept = acceptance()
