@@ -36,8 +36,8 @@ chain:<name>:held:<step>              zset    '<number> <order>' in front of a s
 order:<id>                            hash    number, chain, version, state, priority, now (where it is: step=job id,
                                               each, held, held@ms or failed), ended, setbacks, skips, runs, bytes,
                                               tenant, title, created, due, started, finished, suspended, leaving, error,
-                                              error_step, after_error, eached, schedule, planned, listeners; params
-                                              (in pieces) and out.<step>, what a step returned (msgpack)
+                                              error_step, after_error, eached, schedule, planned, listeners
+order:<id>:data                       hash    its params (msgpack, in pieces), out.<step>: what a step returned (msgpack)
 order:<id>:history                    list    runs of its steps, and what people did, newest last, at most 1,000
 order:<id>:each:<step>                hash    a step that runs for each element of a list: count, next, done, failed,
                                               error; base, e.<i>, r.<i> (params, elements, results; msgpack)
@@ -90,7 +90,7 @@ PATTERNS: dict[str, str] = {
     rf"type:{_NAME}": "persistent",
     rf"schedule:{_NAME}": "persistent",
     rf"chain:{_NAME}(:\d+|:started|:waiting|:held:{_NAME})?": "persistent",
-    rf"order:{_NAME}(:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
+    rf"order:{_NAME}(:data|:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
     r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",
     r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
     rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
@@ -141,7 +141,7 @@ class Keys:
         return self(f"pool:{name}:{part}" if part else f"pool:{name}")
 
     def order(self, order_id: str, part: str = "") -> str:
-        """The hash of one order, or a part of it: history, each:<step>."""
+        """The hash of one order, or a part of it: data, history, each:<step>."""
         return self(f"order:{order_id}:{part}" if part else f"order:{order_id}")
 
     def chain(self, name: str, part: str = "") -> str:

@@ -154,16 +154,17 @@ class OrderRecord:
         }
 
     @classmethod
-    def read(cls, order_id: str, flat: Sequence[bytes]) -> OrderRecord:
-        """Build it from the flat list that HGETALL returns.
+    def read(cls, order_id: str, flat: Sequence[bytes], data: Sequence[bytes] = ()) -> OrderRecord:
+        """Build it from the flat lists that HGETALL returns.
 
         Raises:
             PayloadError: it cannot be read: the order is orphaned (O13).
 
         """
-        pairs = [(name.decode("utf-8", "replace"), value) for name, value in zip(flat[::2], flat[1::2], strict=True)]
-        data = {name: value for name, value in pairs if name.startswith(("params", "out."))}
-        text = {name: value.decode("utf-8", "replace") for name, value in pairs if name not in data}
+        text = {
+            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            for name, value in zip(flat[::2], flat[1::2], strict=True)
+        }
         try:
             return cls(
                 id=order_id,
@@ -188,7 +189,7 @@ class OrderRecord:
                 due=_moment(text.get("due")),
                 started=_moment(text.get("started")),
                 finished=_moment(text.get("finished")),
-                data=data,
+                data={name.decode(): value for name, value in zip(data[::2], data[1::2], strict=True)},
             )
         except (KeyError, ValueError) as error:
             raise PayloadError(f"order {order_id}: its record cannot be read ({error!r:.80}).") from None

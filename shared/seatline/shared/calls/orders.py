@@ -193,7 +193,7 @@ def wait(order_id: str, number: str | None, bell: str) -> Call[OrderRecord | str
     """Return the ended order, or 'waits' once ``bell`` is registered, or 'missing'."""
 
     def ended(reply: Sequence[Any]) -> OrderRecord | str:
-        return OrderRecord.read(order_id, reply[2])
+        return OrderRecord.read(order_id, reply[2], reply[3])
 
     def word(reply: Sequence[Any]) -> OrderRecord | str:
         return text(reply[0])
@@ -211,14 +211,16 @@ def wait(order_id: str, number: str | None, bell: str) -> Call[OrderRecord | str
 
 
 def order_records(keys: Keys, ids: Sequence[str]) -> Read[list[OrderRecord | PayloadError | None]]:
-    """Return orders; None: there is none; an error: its record cannot be read (O13)."""
-    commands: list[Command] = [("HGETALL", keys.order(order_id)) for order_id in ids]
+    """Return orders with their data; None: there is none; an error: its record cannot be read (O13)."""
+    commands: list[Command] = []
+    for order_id in ids:
+        commands += [("HGETALL", keys.order(order_id)), ("HGETALL", keys.order(order_id, "data"))]
 
     def parse(replies: Sequence[Any]) -> list[OrderRecord | PayloadError | None]:
         found: list[OrderRecord | PayloadError | None] = []
-        for order_id, flat in zip(ids, replies, strict=True):
+        for order_id, flat, data in zip(ids, replies[::2], replies[1::2], strict=True):
             try:
-                found.append(OrderRecord.read(order_id, flat) if flat else None)
+                found.append(OrderRecord.read(order_id, flat, data) if flat else None)
             except PayloadError as error:
                 found.append(error)
         return found
