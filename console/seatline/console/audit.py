@@ -1,8 +1,8 @@
 """The look of ``verify`` at a live namespace: a small one in one moment, a large one walked, doubts looked at again.
 
 A large namespace is not read whole in one MULTI, which would hold the server up. There, what only one moment can tell
-is still read in one: the counts of all places (R1), running jobs, sessions, pools, types. Jobs, members of places and
-tokens are then walked in bites, each bite one moment of its own (``walk.py``).
+is still read in one: the counts of all places (R1), running jobs, sessions, pools, types. Jobs, orders, members of places
+and tokens are then walked in bites, each bite one moment of its own (``walk.py``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from seatline.console.invariants import Violation, broken, conservation
+from seatline.console.invariants import broken, conservation
 from seatline.console.moment import PLACES, Moment, names_of, read_moment
+from seatline.console.violation import Violation
 from seatline.console.walk import walk
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
@@ -43,7 +44,8 @@ def audit(store: Store, small: int = SMALL) -> Audit:
         found = [violation for violation in _judge(store, moment) if (violation.rule, violation.subject) in before]
     if large:
         found += walk(store, names, moment)
-    return Audit(found, sum(moment.sizes.values()), len(names))
+    jobs = sum(size for place, size in moment.sizes.items() if not place.startswith(("orders:", "chain:")))
+    return Audit(found, jobs, len(names))
 
 
 def _judge(store: Store, moment: Moment) -> list[Violation]:
@@ -71,5 +73,5 @@ def _never_changed(store: Store, pool: str) -> bool:
 def _look(store: Store, names: Collection[str], *, large: bool) -> Moment:
     if not large:
         return read_moment(store, set(names))
-    few = {name for name in names if not name.startswith(("job:", "token:", "bell:", "lane:"))}
+    few = {name for name in names if not name.startswith(("job:", "order:", "token:", "bell:", "lane:"))}
     return read_moment(store, few, frozenset(PLACES) - {"running"})

@@ -1,12 +1,13 @@
 """What must be true of a namespace at every moment, as pure functions of a :class:`~seatline.console.moment.Moment`.
 
-* **R1 conservation**: ids given = ids in a place + trimmed + removed + never given (gaps)
+* **R1 conservation**: ids given = jobs in a place + orders + trimmed + removed + never given (gaps)
 * **I1, I2 places**: each job is in exactly the place that its state names, with the score that its fields say; each
   member of a place is a job; one that waits and is not to start after a moment stands in ``expiring`` with that moment
 * **I3, S2 seats**: a running job holds exactly its seats, under its token; each session has a living owner; the
   counter, where there is one, is the sum of the sessions; no more is held than there is, unless the pool was changed
 * **I4 leases**: state running and a token, or no lease
 * **T6 plans**: each schedule and each window stands in ``schedules`` at its next moment, and nothing else does
+* **O2 to O14** chains and orders: see :mod:`seatline.console.order_invariants`
 * **I13 keys**: nothing but what ``keys.PATTERNS`` draws; what must expire has a term; no key without its owner
 
 A job keeps the token of its last attempt after it has ended: that proves no lease, its state does. A registration in
@@ -18,15 +19,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from seatline.console.moment import Moment, place_of
+from seatline.console.order_invariants import chains_and_orders
+from seatline.console.violation import Violation
 from seatline.shared.job import uses_map
 from seatline.shared.keys import PATTERNS, SCHEMA
 from seatline.shared.times import NEVER
 
 __all__ = [
-    "Violation",
     "broken",
     "conservation",
     "forgotten_token",
@@ -46,18 +47,6 @@ _PATTERNS = [(re.compile(pattern, re.ASCII), form) for pattern, form in PATTERNS
 _MEMBER = re.compile(r"(?P<owner>(?P<kind>job|worker|program):(?P<rest>.+))\|(?P<seats>\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that does not hold for something; ``said`` tells how. The same one is known by rule and subject."""
-
-    rule: str
-    subject: str
-    said: str
-
-    def __str__(self) -> str:
-        return f"{self.rule} {self.subject}: {self.said}"
-
-
 def broken(moment: Moment) -> list[Violation]:
     """Return all that is wrong."""
     schema = int(moment.about.get("schema", SCHEMA))
@@ -72,6 +61,7 @@ def broken(moment: Moment) -> list[Violation]:
         *_programs(moment),
         *_lines(moment),
         *_plans(moment),
+        *chains_and_orders(moment),
         *_keys(moment),
     ]
     return sorted(set(found), key=lambda violation: (violation.rule, violation.subject, violation.said))
@@ -87,7 +77,8 @@ def conservation(moment: Moment) -> Iterator[Violation]:
         return
     counts = {name: int(moment.about.get(name, "0")) for name in ("gaps", "trimmed", "removed")}
     given = moment.seq - counts["gaps"]
-    here = sum(moment.sizes.values())
+    # An order takes a number of the same sequence; lines of chains list orders a second time.
+    here = sum(size for place, size in moment.sizes.items() if not place.startswith("chain:"))
     known = here + counts["trimmed"] + counts["removed"]
     if given != known:
         what = f"{given - known} ids are nowhere" if given > known else f"{known - given} ids too many"

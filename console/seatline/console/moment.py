@@ -9,15 +9,27 @@ are read of a job, never its params.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.keys import STATES, Keys
+from seatline.shared.order import ORDER_STATES
 from seatline.shared.store import Store
 
-__all__ = ["JOB_FIELDS", "PLACES", "Moment", "names_of", "place_of", "read_moment"]
+__all__ = [
+    "EACH_FIELDS",
+    "JOB_FIELDS",
+    "ORDER_FIELDS",
+    "PLACES",
+    "Elements",
+    "Moment",
+    "names_of",
+    "order_of",
+    "place_of",
+    "read_moment",
+]
 
 JOB_FIELDS = (
     "state",
@@ -31,9 +43,14 @@ JOB_FIELDS = (
     "finished",
     "submission",
     "expires",
+    "order",
+    "step",
+    "element",
 )
 
 SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "chain", "after_end", "last_job")
+ORDER_FIELDS = ("number", "chain", "version", "state", "priority", "now", "finished", "leaving", "eached")
+EACH_FIELDS = ("count", "next", "done", "failed")
 
 #: Where a job can be, its lines apart, and the state that it then has.
 PLACES = {
@@ -41,11 +58,25 @@ PLACES = {
     "running": "running",
     **{f"finished:{state}": state for state in STATES[3:]},
 }
-_FIXED = frozenset({"about", "seq", "types", "pools", "programs", "schedules", "expiring", *PLACES})
+_ORDER_PLACES = frozenset(f"orders:{state}" for state in ORDER_STATES)
+_FIXED = frozenset(
+    {"about", "seq", "types", "pools", "programs", "schedules", "expiring", "chains", *PLACES, *_ORDER_PLACES}
+)
 _MANY = 10_000
 _ROUNDS = 4
 _JOB = re.compile(r"job:(\d{16})", re.ASCII)
 _SESSIONS = re.compile(r"pool:([^:]+):sessions")
+_CHAIN_LINE = re.compile(r"chain:[^:]+:(started|waiting|held:[^:]+)")
+_PLAN = re.compile(r"chain:[^:]+:\d+", re.ASCII)
+
+
+@dataclass(slots=True)
+class Elements:
+    """A step that runs for each element of a list: its fields, its jobs (-> index), the elements to be run again."""
+
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+    jobs: dict[str, float] = field(default_factory=dict[str, float])
+    bad: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(slots=True)
@@ -56,7 +87,10 @@ class Moment:
         asked: the keys that were asked for; of others it can say nothing.
         counted: places of which only the number of members is known.
         expiring: until when jobs may start, or None if that was not read.
-        sizes: how many members each place has, also where its members were not read.
+        sizes: how many members each place has, also where its members were not read; places of orders and lines of chains
+            are among them.
+        order_places: members of ``orders:<state>`` and of the lines of chains, which are order ids or end with one.
+        lists: (order, step) -> its elements, where a step runs for each.
         kinds: of the keys that there are, (PTTL, the server's complaint that it holds another kind of value or '').
 
     """
@@ -79,6 +113,11 @@ class Moment:
     schedules: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     expiring: dict[str, float] | None = None
     tokens: dict[str, str] = field(default_factory=dict[str, str])
+    orders: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    order_places: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    lists: dict[tuple[str, str], Elements] = field(default_factory=dict[tuple[str, str], Elements])
+    chains: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    plans: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     sets: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     events: int = 0
     kinds: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
@@ -96,7 +135,35 @@ class Moment:
         names |= {f"schedule:{name}" for name in self.planned if ":" not in name}
         for pool in self.sets.get("pools", ()):
             names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
+        return names | self._named_of_orders()
+
+    def _named_of_orders(self) -> set[str]:
+        names = {
+            f"order:{order_of(place, member)[0]}" for place, found in self.order_places.items() for member in found
+        }
+        names |= {f"order:{job['order']}" for job in self.jobs.values() if "order" in job}
+        for order_id, order in self.orders.items():
+            names |= {f"job:{job_id}" for job_id in self.jobs_of(order_id)}
+            for step in order.get("eached", "").split():
+                names |= {f"order:{order_id}:each:{step}{part}" for part in ("", ":jobs", ":bad")}
+            if "chain" in order and "version" in order:
+                names.add(f"chain:{order['chain']}:{order['version']}")
+                names |= _lines_of(order["chain"], (pair.partition("=")[0] for pair in order.get("now", "").split()))
+        for chain in self.sets.get("chains", ()):
+            fields = self.chains.get(chain, {})
+            stops = (name.removeprefix("stop.") for name in fields if name.startswith("stop."))
+            names |= _lines_of(chain, [*stops, *fields.get("opening", "").split()])
+            names |= {f"chain:{chain}", *([f"chain:{chain}:{fields['version']}"] if "version" in fields else [])}
         return names
+
+    def jobs_of(self, order_id: str) -> Iterator[str]:
+        """Iterate over the jobs that an order names, and those of its elements."""
+        for pair in self.orders.get(order_id, {}).get("now", "").split():
+            word = pair.partition("=")[2]
+            if _JOB.fullmatch(f"job:{word}"):
+                yield word
+        for step in self.orders.get(order_id, {}).get("eached", "").split():
+            yield from self.lists.get((order_id, step), Elements()).jobs
 
     def overbooked(self) -> Iterator[str]:
         """Iterate over the pools of which more seats are held than there are: they were lowered, or a grant was wrong."""
@@ -108,6 +175,10 @@ class Moment:
     def all_lines(self) -> bool:
         """Whether every line that there was has been asked for; a new type may have come while it was read."""
         return all(name in self.asked for name in self.named() if name.startswith("ready:"))
+
+    def all_chains(self) -> bool:
+        """Whether every chain, version and line of a chain that there was has been asked for."""
+        return all(name in self.asked for name in self.named() if name.startswith("chain:"))
 
     def job_sessions(self) -> Iterator[tuple[str, str]]:
         """Iterate over the sessions that jobs hold: pool, member."""
@@ -155,6 +226,19 @@ def place_of(job: Mapping[str, str]) -> str:
     return state if state in PLACES else f"finished:{state}"
 
 
+def order_of(place: str, member: str) -> tuple[str, str]:
+    """Return the id of the order that a member of such a place stands for, and its number if that is said there."""
+    if place.startswith("orders:") or place.split(":")[2] == "started":
+        return member, ""
+    number, _, order_id = member.partition(" ")
+    return order_id, number
+
+
+def _lines_of(chain: str, steps: Iterable[str]) -> set[str]:
+    own = f"chain:{chain}"
+    return {f"{own}:started", f"{own}:waiting", *(f"{own}:held:{step}" for step in steps)}
+
+
 def _escaped(prefix: str) -> str:
     return re.sub(r"([\\*?\[\]])", r"\\\1", prefix)
 
@@ -190,7 +274,11 @@ def _read(store: Store, names: Sequence[str], counted: frozenset[str]) -> Moment
 
 
 def _is_counted(name: str, counted: frozenset[str]) -> bool:
-    return name in counted or (bool(counted) and name.startswith("ready:"))
+    return name in counted or (bool(counted) and (name.startswith(("ready:", "orders:")) or _is_line(name)))
+
+
+def _is_line(name: str) -> bool:
+    return _CHAIN_LINE.fullmatch(name) is not None
 
 
 def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
@@ -200,15 +288,23 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
         return ("ZCARD", key)
     if _JOB.fullmatch(name):
         return ("HMGET", key, *JOB_FIELDS)
-    if name in PLACES or kind == "ready" or name in {"programs", "schedules"} or _SESSIONS.fullmatch(name):
+    if kind == "order":
+        return _look_order(key, name)
+    if (
+        name in PLACES
+        or kind in {"ready", "orders"}
+        or _is_line(name)
+        or name in {"programs", "schedules"}
+        or _SESSIONS.fullmatch(name)
+    ):
         return ("ZRANGE", key, 0, -1, "WITHSCORES")
     if name == "expiring":
         return None if counted else ("ZRANGE", key, 0, -1, "WITHSCORES")
-    if name in {"types", "pools"}:
+    if name in {"types", "pools", "chains"}:
         return ("SMEMBERS", key)
     if kind == "schedule":
         return ("HMGET", key, *SCHEDULE_FIELDS)
-    if name == "about" or kind == "type" or (kind == "pool" and name.count(":") == 1):
+    if name == "about" or kind in {"type", "chain"} or (kind == "pool" and name.count(":") == 1):
         return ("HGETALL", key)
     if name == "events":
         return ("XLEN", key)
@@ -217,14 +313,44 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
     return None
 
 
+def _look_order(key: str, name: str) -> Command | None:
+    parts = name.split(":")
+    if len(parts) == 2:  # noqa: PLR2004 - order:<id>
+        return ("HMGET", key, *ORDER_FIELDS)
+    if parts[2] != "each":
+        return None
+    return ("HMGET", key, *EACH_FIELDS) if parts[3:] == parts[-1:] else ("ZRANGE", key, 0, -1, "WITHSCORES")
+
+
+def _keep_order(moment: Moment, name: str, answer: Any) -> None:
+    order_id, *parts = name.split(":")[1:]
+    if not parts:
+        moment.orders[order_id] = _fields(ORDER_FIELDS, answer)
+        return
+    found = moment.lists.setdefault((order_id, parts[1]), Elements())
+    if parts[2:] == ["jobs"]:
+        found.jobs = _scores(answer)
+    elif parts[2:]:
+        found.bad = _scores(answer)
+    else:
+        found.fields = _fields(EACH_FIELDS, answer)
+
+
 def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR0912 - one line a kind of key
     kind, _, rest = name.partition(":")
     if job := _JOB.fullmatch(name):
-        moment.jobs[job[1]] = {
-            field_: text(value) for field_, value in zip(JOB_FIELDS, answer, strict=True) if value is not None
-        }
+        moment.jobs[job[1]] = _fields(JOB_FIELDS, answer)
     elif name in moment.counted:
         moment.sizes[name] = int(answer)
+    elif kind == "order":
+        _keep_order(moment, name, answer)
+    elif kind == "orders" or _is_line(name):
+        moment.order_places[name] = _scores(answer)
+        moment.sizes[name] = len(moment.order_places[name])
+    elif _PLAN.fullmatch(name):
+        moment.plans[name] = _texts(answer)
+    elif kind == "chain":
+        moment.chains[rest] = _texts(answer)
     elif name in PLACES or kind == "ready":
         moment.places[name] = _scores(answer)
         moment.sizes[name] = len(moment.places[name])
@@ -233,13 +359,12 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
     elif name == "schedules":
         moment.planned = _scores(answer)
     elif kind == "schedule":
-        found = zip(SCHEDULE_FIELDS, answer, strict=True)
-        moment.schedules[rest] = {field_: text(value) for field_, value in found if value is not None}
+        moment.schedules[rest] = _fields(SCHEDULE_FIELDS, answer)
     elif name == "programs":
         moment.programs = _scores(answer)
     elif name == "expiring":
         moment.expiring = _scores(answer)
-    elif name in {"types", "pools"}:
+    elif name in {"types", "pools", "chains"}:
         moment.sets[name] = {text(member) for member in answer}
     elif name == "about":
         moment.about = _texts(answer)
@@ -257,6 +382,10 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
         moment.counters[rest.removesuffix(":in_use")] = int(answer)
     elif answer:
         moment.pools[rest] = _texts(answer)
+
+
+def _fields(names: Sequence[str], answer: Sequence[bytes | None]) -> dict[str, str]:
+    return {name: text(value) for name, value in zip(names, answer, strict=True) if value is not None}
 
 
 def _scores(flat: Sequence[bytes]) -> dict[str, float]:

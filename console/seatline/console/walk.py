@@ -1,4 +1,4 @@
-"""Walk a large namespace in bites: its jobs, the members of its places, its tokens, its short-lived keys.
+"""Walk a large namespace in bites: its jobs, its orders, the members of its places, its tokens, its short-lived keys.
 
 A bite is read in one MULTI, so what it tells was true at once; which place to ask for a job is found out a moment
 before, and a job that has moved on meanwhile is left to others. What is broken is looked at again at once.
@@ -6,13 +6,12 @@ before, and a job that has moved on meanwhile is left to others. What is broken 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
+from seatline.console.bites import BITE, Found, confirmed, record, together
 from seatline.console.invariants import (
-    Violation,
     forgotten_token,
     intruder,
     misplaced,
@@ -20,18 +19,18 @@ from seatline.console.invariants import (
     unlimited,
     wrong_key,
 )
-from seatline.console.moment import JOB_FIELDS, Moment, place_of
+from seatline.console.moment import JOB_FIELDS, ORDER_FIELDS, Moment, place_of
+from seatline.console.order_invariants import strange_job
+from seatline.console.violation import Violation
+from seatline.console.walk_orders import members_are_orders, walk_orders
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
 __all__ = ["walk"]
 
-BITE = 500
 _GONE = -2
 _PARTS = ("", ":history", ":attempts", ":log", ":result")
-
-Found = dict[str, list[Violation]]
 
 
 def walk(store: Store, names: Collection[str], moment: Moment) -> list[Violation]:
@@ -40,43 +39,21 @@ def walk(store: Store, names: Collection[str], moment: Moment) -> list[Violation
     tokens = sorted(name.removeprefix("token:") for name in names if name.startswith("token:"))
     short = sorted(name for name in names if name.startswith(("bell:", "lane:")))
     found = [
-        *_confirmed(partial(_jobs, store), jobs),
-        *_confirmed(partial(_tokens, store), tokens),
-        *_confirmed(partial(_terms, store), short),
+        *confirmed(partial(_jobs, store), jobs),
+        *walk_orders(store, [name for name in names if name.startswith("order:")]),
+        *confirmed(partial(_tokens, store), tokens),
+        *confirmed(partial(_terms, store), short),
     ]
     for place in sorted(moment.counted):
-        found += _confirmed(partial(_members, store, place), _ids(store, place, moment.sizes.get(place, 0)))
+        look = members_are_orders if place.startswith(("orders:", "chain:")) else _members
+        found += confirmed(partial(look, store, place), _ids(store, place, moment.sizes.get(place, 0)))
     return list(dict.fromkeys(found))
-
-
-def _confirmed(
-    look: Callable[[Sequence[str]], Found], subjects: Collection[str] | Iterator[str]
-) -> Iterator[Violation]:
-    """Look at all of them in bites; only what is broken twice counts."""
-    walked = iter(subjects)
-    while bite := list(islice(walked, BITE)):
-        if not (found := look(bite)):
-            continue
-        for subject, violations in look(list(found)).items():
-            rules = {violation.rule for violation in found.get(subject, [])}
-            yield from (violation for violation in violations if violation.rule in rules)
 
 
 def _ids(store: Store, place: str, size: int) -> Iterator[str]:
     """Page through a place, as far as it went when the walk began: one that grows would never end."""
     for start in range(0, size, 4 * BITE):
         yield from (job_id for job_id, _ in store.read(reads.page(store.keys, place, start, 4 * BITE)))
-
-
-def _together(store: Store, commands: list[Command]) -> Iterator[Any]:
-    replies: Sequence[Any] = store.read(Read([("MULTI",), *commands, ("EXEC",)], lambda replies: replies[-1]))
-    return iter(replies)
-
-
-def _record(reply: Any) -> dict[str, str]:
-    if isinstance(reply, Exception):
-        return {}
-    return {name: text(value) for name, value in zip(JOB_FIELDS, reply, strict=True) if value is not None}
 
 
 def _record_of(store: Store, job_id: str) -> Command:
@@ -86,7 +63,7 @@ def _record_of(store: Store, job_id: str) -> Command:
 def _jobs(store: Store, ids: Sequence[str]) -> Found:
     """I1, I2, I13: a job is where it says, and its keys expire or not as they must."""
     replies = store.read(Read([_record_of(store, job_id) for job_id in ids], list[Any]))
-    first = [_record(reply) for reply in replies]
+    first = [record(reply, JOB_FIELDS) for reply in replies]
     guesses = [place_of(job) for job in first]
     commands: list[Command] = []
     for job_id, guess, before in zip(ids, guesses, first, strict=True):
@@ -94,9 +71,11 @@ def _jobs(store: Store, ids: Sequence[str]) -> Found:
         commands += [_record_of(store, job_id), ("ZSCORE", store.keys(guess), job_id)]
         commands += [("EXISTS", store.keys(f"token:{token}")), ("ZSCORE", store.keys("expiring"), job_id)]
         commands += [("PTTL", key + part) for part in _PARTS]
-    answers, found = _together(store, commands), Found()
+        owner = store.keys.order(before.get("order", ""))
+        commands += [("HMGET", owner, *ORDER_FIELDS), ("ZSCORE", f"{owner}:each:{before.get('step')}:jobs", job_id)]
+    answers, found = together(store, commands), Found()
     for job_id, guess in zip(ids, guesses, strict=True):
-        job, score = _record(next(answers)), next(answers)
+        job, score = record(next(answers), JOB_FIELDS), next(answers)
         kept, limit, mine = bool(next(answers)), next(answers), job.get("submission")
         here = bool(job) and place_of(job) == guess
         wrong = list(misplaced(job_id, job, None if score is None else float(score))) if here else []
@@ -110,6 +89,9 @@ def _jobs(store: Store, ids: Sequence[str]) -> Found:
                 wrong += wrong_key(name, left)
                 if not job:
                     wrong.append(Violation("I13", name, "the job it belongs to has no record."))
+        order, index = record(next(answers), ORDER_FIELDS), next(answers)
+        if here:
+            wrong += strange_job(job_id, job, order, None if index is None else float(index))
         if wrong:
             found[job_id] = wrong
     return found
@@ -120,10 +102,10 @@ def _members(store: Store, place: str, ids: Sequence[str]) -> Found:
     commands: list[Command] = [("GET", store.keys("seq"))]
     for job_id in ids:
         commands += [("ZSCORE", store.keys(place), job_id), _record_of(store, job_id)]
-    answers, found = _together(store, commands), Found()
+    answers, found = together(store, commands), Found()
     seq = int(next(answers) or 0)
     for job_id in ids:
-        score, job = next(answers), _record(next(answers))
+        score, job = next(answers), record(next(answers), JOB_FIELDS)
         if score is not None and (wrong := list(intruder(place, job_id, job, seq))):
             found[job_id] = wrong
     return found
@@ -136,9 +118,9 @@ def _tokens(store: Store, tokens: Sequence[str]) -> Found:
     commands: list[Command] = []
     for token, job_id in zip(tokens, ids, strict=True):
         commands += [("GET", store.keys(f"token:{token}")), _record_of(store, job_id)]
-    answers, found = _together(store, commands), Found()
+    answers, found = together(store, commands), Found()
     for token in tokens:
-        value, job = next(answers), _record(next(answers))
+        value, job = next(answers), record(next(answers), JOB_FIELDS)
         if value is not None and (wrong := list(strange_token(token, text(value), job))):
             found[token] = wrong
     return found

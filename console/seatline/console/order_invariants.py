@@ -1,0 +1,296 @@
+"""What must be true of chains and orders at every moment, as pure functions.
+
+* **R1, I1, I2** an order is in ``orders:<state>`` of its state and nowhere else, with the score that its fields say
+* **O2** it is somewhere, or has ended: each step in ``now`` has its job, its elements, or is one in front of which it
+  stands; and each job of a step that waits or runs is the one that its order names
+* **O10** ``started`` lists what has entered its chain and not ended, ``waiting`` what stands in front of it; if one of
+  these may enter, workers are told
+* **O11** a running order that stands in front of a step is among those held there: else nobody would start it again
+* **O13** its record, its chain and its version are there; a version knows how many orders have it
+* **O14** of a list, each element is still to come, under way, has ended, or is to be run again
+* **I13** nothing of an order or a version outlives it
+
+What was not read of a moment nobody judges: it came while that was read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from seatline.console.moment import Elements, Moment, order_of
+from seatline.console.violation import Violation
+from seatline.shared.order import ENDED, ORDER_STATES
+
+__all__ = ["Around", "chains_and_orders", "order_member", "order_wrong", "orphan", "strange_job"]
+
+_ENTERED = ("running", "suspended")
+_ALIVE = ("ready", "scheduled", "running")
+_NEEDED = ("number", "chain", "version", "state", "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around an order, in the same moment.
+
+    Attributes:
+        score: in ``orders:<state>`` of its state; None: it is not there.
+        started: it is in ``chain:<name>:started``; ``waiting``: in ``chain:<name>:waiting``.
+        held: the steps of which ``chain:<name>:held:<step>`` lists it.
+        jobs: what was read of the jobs that it names, and that its elements are.
+        lists: its steps that run for each element of a list.
+        version: whether the version that it keeps is stored; None: not read.
+
+    """
+
+    score: float | None
+    started: bool
+    waiting: bool
+    held: frozenset[str] = frozenset()
+    jobs: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    lists: Mapping[str, Elements] = field(default_factory=dict[str, Elements])
+    version: bool | None = True
+
+
+def places(order: Mapping[str, str]) -> dict[str, str]:
+    """Return where an order is: step -> word."""
+    return {step: word for step, _, word in (pair.partition("=") for pair in order.get("now", "").split())}
+
+
+def order_wrong(order_id: str, order: Mapping[str, str], around: Around) -> Iterator[Violation]:
+    """Judge one order by its record and by what stands around it."""
+    name = _said(order_id)
+    if lacking := [needed for needed in _NEEDED if needed not in order]:
+        yield Violation("O13", name, f"its record cannot be read: {', '.join(lacking)} missing.")
+        return
+    state = order["state"]
+    if around.score is None:
+        yield Violation("I1", name, f"its record says {state}, and it is not in orders:{state}.")
+    else:
+        said = "finished" if state in ENDED else "number"
+        if around.score != float(order.get(said, "nan")):
+            yield Violation(
+                "I2", name, f"its score in orders:{state} is {around.score:.0f}, its {said} {order.get(said)}."
+            )
+    if around.version is False:
+        yield Violation("O13", name, f"version {order['version']} of chain {order['chain']}, which it keeps, is lost.")
+    if state == "running" and not around.started:
+        yield Violation("O10", name, f"it is running, and chain:{order['chain']}:started does not list it.")
+    if state == "waiting" and not around.waiting:
+        yield Violation("O10", name, f"it is waiting, and chain:{order['chain']}:waiting does not list it.")
+    yield from _where(order_id, order, around)
+
+
+def _where(order_id: str, order: Mapping[str, str], around: Around) -> Iterator[Violation]:
+    name, state, now = _said(order_id), order["state"], places(order)
+    if not now and state not in {"succeeded", "cancelled"}:
+        yield Violation("O2", name, f"it is {state}, and at no step: nobody would move it on.")
+    if now and state in {"succeeded", "cancelled"}:
+        yield Violation("O2", name, f"it is {state}, and still at {' '.join(now)}.")
+    for step, word in now.items():
+        if word.isdigit():
+            yield from _job_of(order_id, step, word, None, around.jobs.get(word))
+        elif word == "each":
+            yield from _elements(order_id, order, step, around)
+        elif word == "failed":
+            if state != "failed":
+                yield Violation("O4", name, f"it has failed at step {step}, and is {state}.")
+        elif not word.startswith("held"):
+            yield Violation("O2", name, f"at step {step} stands {word}, which is no place.")
+        elif state == "running" and "leaving" not in order and step not in around.held:
+            yield Violation("O11", name, f"it stands in front of step {step}, and nobody would start it.")
+    for step, found in around.lists.items():
+        for job_id, index in found.jobs.items():
+            yield from _job_of(order_id, step, job_id, f"{index:.0f}", around.jobs.get(job_id))
+
+
+def _job_of(
+    order_id: str, step: str, job_id: str, element: str | None, job: Mapping[str, str] | None
+) -> Iterator[Violation]:
+    if job is None:
+        return
+    what = f"step {step}" + (f"[{element}]" if element else "")
+    if not job:
+        yield Violation("O2", _said(order_id), f"it is at {what} with job {int(job_id)}, which has no record.")
+    elif (job.get("order"), job.get("step"), job.get("element")) != (order_id, step, element):
+        yield Violation("O2", _said(order_id), f"it is at {what} with job {int(job_id)}, which says something else.")
+    elif job.get("state") not in _ALIVE:
+        yield Violation(
+            "O2", _said(order_id), f"it is at {what} with job {int(job_id)}, which is {job.get('state')} already."
+        )
+
+
+def _elements(order_id: str, order: Mapping[str, str], step: str, around: Around) -> Iterator[Violation]:
+    """O14: count = to come + under way + ended well + failed (of which some may wait to be run again)."""
+    found = around.lists.get(step)
+    if found is None or "leaving" in order:
+        return
+    name = f"{_said(order_id)} step {step}"
+    if "count" not in found.fields:
+        yield Violation("O14", name, "the record of its elements is lost.")
+        return
+    count, begun, done, failed = (int(found.fields.get(word, "0")) for word in ("count", "next", "done", "failed"))
+    under_way, again = len(found.jobs), len(found.bad)
+    if begun > count or begun - done - under_way not in {failed, again}:
+        yield Violation(
+            "O14",
+            name,
+            f"{begun} of {count} elements have begun; {under_way} are under way, {done} have ended well, {failed} failed, "
+            f"{again} are to be run again.",
+        )
+    elif order["state"] == "running" and not under_way:
+        yield Violation("O14", name, f"{done} of {count} elements have ended, and nothing of it is under way.")
+
+
+def strange_job(
+    job_id: str, job: Mapping[str, str], order: Mapping[str, str], index: float | None
+) -> Iterator[Violation]:
+    """O2: a job of a step that waits or runs is its order's; ``index``: its score among the elements under way."""
+    order_id, step, element = job.get("order"), job.get("step", ""), job.get("element")
+    if order_id is None or job.get("state") not in _ALIVE:
+        return
+    if not order:
+        yield Violation("O13", f"job {int(job_id)}", f"it is a step of order {order_id}, which has no record.")
+    elif element is None and places(order).get(step) != job_id:
+        yield Violation(
+            "O2", f"job {int(job_id)}", f"it is step {step} of order {order_id}, which is not there with it."
+        )
+    elif element is not None and index != float(element):
+        yield Violation(
+            "O2", f"job {int(job_id)}", f"it is step {step}[{element}] of order {order_id}, which does not know of it."
+        )
+
+
+def order_member(place: str, member: str, score: float, order: Mapping[str, str]) -> Iterator[Violation]:
+    """I1, I2, O10, O11: what is in ``orders:<state>`` or in a line of a chain is an order that says so."""
+    order_id, number = order_of(place, member)
+    name = _said(order_id)
+    if not order:
+        yield Violation("I1", f"{place} {order_id}", "it is there and has no record.")
+        return
+    state, kind = order.get("state", "?"), place.split(":")
+    if kind[0] == "orders":
+        if state != kind[1]:
+            yield Violation("I2", name, f"it is in {place}, its record says {state}.")
+        return
+    line, rule = kind[2], "O11" if kind[2] == "held" else "O10"
+    fits = {"started": state in _ENTERED, "waiting": state == "waiting", "held": state == "running"}[line]
+    if order.get("chain") != kind[1] or not fits or (number and number != order.get("number")):
+        yield Violation(rule, name, f"it is in {place}, and is {state} in chain {order.get('chain')}.")
+    elif line == "held" and not places(order).get(kind[3], "").startswith("held"):
+        yield Violation(rule, name, f"it is in {place}, and does not stand in front of that step.")
+    elif score != float(order.get("number" if line == "started" else "priority", "nan")):
+        yield Violation("I2", name, f"its score in {place} is {score:.0f}.")
+
+
+def orphan(name: str, order: Mapping[str, str]) -> Iterator[Violation]:
+    """I13: a part of an order belongs to one, and a list to one that knows of it."""
+    parts = name.split(":")
+    if not order:
+        yield Violation("I13", name, "the order it belongs to has no record.")
+    elif parts[2] == "each" and parts[3] not in order.get("eached", "").split():
+        yield Violation("I13", name, "its order does not know of it: nobody would remove it.")
+
+
+def chains_and_orders(moment: Moment) -> Iterator[Violation]:
+    """Judge all that a moment tells of chains and orders."""
+    yield from _orders(moment)
+    yield from _chains(moment)
+    yield from _counts(moment)
+
+
+def _orders(moment: Moment) -> Iterator[Violation]:
+    for order_id, order in moment.orders.items():
+        state, chain = order.get("state"), order.get("chain")
+        place = f"orders:{state}"
+        if not order or place in moment.counted:
+            continue
+        mark = f"{order.get('number')} {order_id}"
+        version = f"chain:{chain}:{order.get('version')}"
+        around = Around(
+            moment.order_places.get(place, {}).get(order_id),
+            order_id in moment.order_places.get(f"chain:{chain}:started", {}),
+            mark in moment.order_places.get(f"chain:{chain}:waiting", {}),
+            frozenset(
+                step for step in places(order) if mark in moment.order_places.get(f"chain:{chain}:held:{step}", {})
+            ),
+            {
+                job_id: moment.jobs.get(job_id, {})
+                for job_id in moment.jobs_of(order_id)
+                if f"job:{job_id}" in moment.asked
+            },
+            {step: found for (owner, step), found in moment.lists.items() if owner == order_id},
+            version in moment.kinds if version in moment.asked else None,
+        )
+        yield from order_wrong(order_id, order, around)
+    for job_id, job in moment.jobs.items():
+        order_id, found = job.get("order", ""), moment.lists.get((job.get("order", ""), job.get("step", "")))
+        if f"order:{order_id}" in moment.asked:
+            yield from strange_job(
+                job_id, job, moment.orders.get(order_id, {}), found.jobs.get(job_id) if found else None
+            )
+    for place, members in moment.order_places.items():
+        for member, score in members.items():
+            order_id, _ = order_of(place, member)
+            if f"order:{order_id}" in moment.asked:
+                yield from order_member(place, member, score, moment.orders.get(order_id, {}))
+    for name in moment.kinds:
+        if name.startswith("order:") and name.count(":") > 1:
+            yield from orphan(name, moment.orders.get(name.split(":")[1], {}))
+
+
+def _chains(moment: Moment) -> Iterator[Violation]:
+    """O10, O13: chains and their versions."""
+    listed = moment.sets.get("chains", set[str]())
+    for chain in sorted(listed ^ {name for name, fields in moment.chains.items() if fields}):
+        if f"chain:{chain}" in moment.asked:
+            yield Violation("I13", f"chain {chain}", "it is in only one of chains and chain:<name>.")
+    for chain, fields in moment.chains.items():
+        newest = f"chain:{chain}:{fields.get('version')}"
+        if fields and newest in moment.asked and "first" not in moment.plans.get(newest, {}):
+            yield Violation("O13", f"chain {chain}", f"its newest version, {fields.get('version')}, is lost.")
+        most, told = fields.get("max_orders"), f"chain:{chain}" in moment.planned
+        line, inside = f"chain:{chain}:waiting", f"chain:{chain}:started"
+        room = "stopped" not in fields and (most is None or moment.sizes.get(inside, 0) < int(most))
+        if not told and {line, inside} <= moment.asked and moment.sizes.get(line) and room:
+            yield Violation("O10", f"chain {chain}", f"{moment.sizes[line]} orders may enter, and nobody is told.")
+        if "opening" in fields and not told:
+            yield Violation("O11", f"chain {chain}", f"orders may go on at {fields['opening']}, and nobody is told.")
+
+
+def _counts(moment: Moment) -> Iterator[Violation]:
+    """O10, O13: how many there are, counted and not listed, so that it holds for any number of orders."""
+    if not moment.all_chains():
+        return
+    count = {state: moment.sizes.get(f"orders:{state}", 0) for state in ORDER_STATES}
+    lines = Counter[str]()
+    for place, size in moment.sizes.items():
+        if place.startswith("chain:"):
+            lines[place.split(":")[2]] += size
+    if lines["waiting"] != count["waiting"]:
+        yield Violation(
+            "O10", "orders", f"{count['waiting']} are waiting, {lines['waiting']} stand in front of chains."
+        )
+    if not count["running"] <= lines["started"] <= count["running"] + count["suspended"]:
+        yield Violation(
+            "O10",
+            "orders",
+            f"{count['running']} are running and {count['suspended']} suspended, {lines['started']} have entered chains.",
+        )
+    known = sum(int(plan.get("orders", "0")) for plan in moment.plans.values())
+    if known != sum(count.values()):
+        yield Violation("O13", "orders", f"there are {sum(count.values())}, and versions of chains count {known}.")
+    if any(place not in moment.order_places for place in (f"orders:{state}" for state in ORDER_STATES)):
+        return
+    each = Counter(f"chain:{order.get('chain')}:{order.get('version')}" for order in moment.orders.values() if order)
+    for name, plan in moment.plans.items():
+        if plan and int(plan.get("orders", "0")) != each[name]:
+            yield Violation("O13", name, f"it counts {plan.get('orders', '0')} orders, {each[name]} have it.")
+        _, chain, version = name.split(":")
+        if plan and not each[name] and moment.chains.get(chain, {}).get("version") != version:
+            yield Violation("I13", name, "no order has it, and it is not the newest version of its chain.")
+
+
+def _said(order_id: str) -> str:
+    return f"order {int(order_id) if order_id.isdigit() else order_id}"
