@@ -27,9 +27,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Work": {
         "enqueue": ("enqueue:enqueue", "Put a job on the queue."),
         "jobs": ("jobs:jobs", "List, explain, wait for and change jobs."),
+        "orders": ("orders:orders", "Start, show, wait for and change orders."),
         "worker": ("worker:worker", "Run jobs with the handlers of a module."),
     },
     "Manage": {
+        "chains": ("chains:chains", "List, define, stop and start the chains that orders run through."),
         "pools": ("pools:pools", "Show and set the pools of seats."),
         "schedules": ("schedules:schedules", "List, add and change what runs at times to come."),
         "types": ("types:types", "List, pause and resume job types."),

@@ -1,0 +1,54 @@
+"""``seatline orders why``: everything that keeps an order from going on, each with what to do about it (W1)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from seatline.console.command import Command
+from seatline.console.target import Target, pass_target
+
+if TYPE_CHECKING:
+    from seatline.producer import OrderRecord
+
+__all__ = ["why_order"]
+
+
+@click.command("why", cls=Command, epilog="Example: seatline orders why 42")
+@click.argument("order", metavar="ID")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
+@pass_target
+def why_order(target: Target, order: str, *, output: str) -> None:
+    """Explain why an order does not go on.
+
+    Lists every obstacle: due, stopped and full (its chain or step), suspended, failed, setback, leaving, orphaned; and
+    those of the jobs that its steps are, as `seatline jobs why` does. When the last one goes, the order goes on.
+    """
+    from seatline.console.orders_many import order_shown  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.output import clean  # noqa: PLC0415 - as above
+    from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above
+
+    with target.queue() as queue:
+        handle = queue.order(order)
+        record, obstacles = handle.record(), handle.why()
+    if output == "json":
+        why = [obstacle_data(obstacle) for obstacle in obstacles]
+        click.echo(json.dumps({"id": record.id, "state": record.state, "why": why}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"order {order_shown(record.id)} ({record.chain}, priority {record.priority}) is {record.state}")
+    if not obstacles:
+        click.echo(f"  {clean(_without(record))}")
+    for obstacle in obstacles:
+        click.echo(f"  {clean(f'{obstacle.reason:<9}  {obstacle.message}')}")
+        click.echo(f"  {'':<9}  -> {clean(obstacle.action)}")
+
+
+def _without(order: OrderRecord) -> str:
+    """Say what is the matter with an order that nothing keeps."""
+    from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
+
+    if order.finished:
+        return f"It ended at {local(order.finished)}."
+    return f"Nothing keeps it: it is at {', '.join(order.now)}." if order.now else "Nothing keeps it."
