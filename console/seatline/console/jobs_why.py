@@ -24,7 +24,8 @@ def why_job(target: Target, job: str, *, output: str) -> None:
     """Explain why a job waits.
 
     Lists every obstacle: due, retry, expired, paused, no-worker, asleep (classic workers), no-pool, seats (with their
-    holders), behind (jobs ahead of it). When the last one goes, the job starts.
+    holders), behind (jobs ahead of it); of a step of an order also stopped, full, orphaned. When the last one goes, the job
+    starts.
     """
     from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above

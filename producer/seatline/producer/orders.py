@@ -15,6 +15,7 @@ from seatline.shared.store import Store
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
+    from seatline.producer.why import Obstacle
 
 __all__ = ["OrderHandle", "orders_in"]
 
@@ -66,6 +67,17 @@ class OrderHandle:
     def outputs(self) -> dict[str, Any]:
         """What its steps have returned so far, by name (O5)."""
         return self.record().outputs
+
+    def why(self) -> list[Obstacle]:
+        """Say everything that keeps the order from going on now, each with what to do; empty: nothing does (W1).
+
+        Raises:
+            NoSuchOrder: it was removed or trimmed. OrderLost: another order has its id now.
+
+        """
+        from seatline.producer.why_order import why_order  # noqa: PLC0415 - a question asked now and then
+
+        return why_order(self._queue.store, self.record)
 
     def history(self) -> list[Run]:
         """What has become of it: every run of a step, and what people did; oldest first, the newest 1,000."""

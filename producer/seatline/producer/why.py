@@ -5,7 +5,7 @@ who is idle. From it each waiting job gets its obstacles (``why``) or, in a list
 
 ``due``, ``retry`` (due too, but after an attempt that failed), ``expired``, ``paused``, ``window``, ``no-worker``,
 ``no-pool``, ``seats``, ``behind``; ``-`` when nothing keeps it. ``why`` also says ``asleep``: its workers are classic
-ones, and away.
+ones, and away; and of a step's job what its order says (:mod:`~seatline.producer.why_order`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read
 from seatline.shared.errors import InvalidInput, ServerFull
-from seatline.shared.job import JobRecord, uses_map, uses_text
+from seatline.shared.job import WAITING, JobRecord, uses_map, uses_text
 from seatline.shared.store import Store
 from seatline.shared.times import Window, zone_of
 
-__all__ = ["Obstacle", "Reasons", "Scene", "why"]
+__all__ = ["Obstacle", "Reasons", "Scene", "obstacles", "span", "stamped", "why"]
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that keeps a job from running: a word, a sentence, what to do."""
+    """One thing that keeps a job or an order from going on: a word, a sentence, what to do."""
 
     reason: str
     message: str
@@ -146,9 +146,18 @@ def _together(parts: list[Read[Any]]) -> Read[list[Any]]:
 
 def why(store: Store, job: JobRecord) -> list[Obstacle]:
     """Return every obstacle of a waiting job; nothing for one that runs or has ended."""
-    if job.state not in {"ready", "scheduled"}:
+    if job.state not in WAITING:
         return []
-    scene = Scene.of(store)
+    found: list[Obstacle] = []
+    if job.order is not None:
+        from seatline.producer.why_order import why_step  # noqa: PLC0415 - most jobs are of no order
+
+        found += why_step(store, job)
+    return found + obstacles(store, Scene.of(store), job)
+
+
+def obstacles(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
+    """Return what keeps a job that waits, in this scene; of a step's job, without what its order says."""
     found: list[Obstacle] = []
     if job.expires is not None and job.expires < scene.now:
         late = f"it was not to start after {job.expires:%F %T} UTC; it ends as expired when a worker looks."
@@ -156,12 +165,12 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
     if job.state == "scheduled" and job.due is not None:
         left = (job.due - scene.now).total_seconds()
         failed = f"attempt {job.attempt} failed ({job.error_type}); " if job.error else ""
-        said = f"{failed}it is due at {job.due:%F %T} UTC, in {_span(left)}."
+        said = f"{failed}it is due at {job.due:%F %T} UTC, in {span(left)}."
         found.append(Obstacle("retry" if failed else "due", said, "Wait."))
     found += _gates(scene, job)
     found += _window(scene, job)
     if not scene.served(job.type):
-        age = _span((scene.now - (job.created or scene.now)).total_seconds())
+        age = span((scene.now - (job.created or scene.now)).total_seconds())
         found.append(
             Obstacle(
                 "no-worker",
@@ -178,12 +187,12 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
 def _gates(scene: Scene, job: JobRecord) -> list[Obstacle]:
     found: list[Obstacle] = []
     if stamp := scene.about.get("paused"):
-        found.append(Obstacle("paused", f"the namespace is paused ({_stamp(stamp)}).", "seatline types resume --all"))
+        found.append(Obstacle("paused", f"the namespace is paused ({stamped(stamp)}).", "seatline types resume --all"))
     record = scene.types.get(job.type)
     if record is not None and record.paused:
         found.append(
             Obstacle(
-                "paused", f"type {job.type} is paused ({_stamp(record.paused)}).", f"seatline types resume {job.type}"
+                "paused", f"type {job.type} is paused ({stamped(record.paused)}).", f"seatline types resume {job.type}"
             )
         )
     return found
@@ -195,7 +204,7 @@ def _window(scene: Scene, job: JobRecord) -> list[Obstacle]:
     if opens is None:
         return []
     text = scene.types[job.type].window or ""
-    there, left = opens.astimezone(zone_of(Window(text).zone)), _span((opens - scene.now).total_seconds())
+    there, left = opens.astimezone(zone_of(Window(text).zone)), span((opens - scene.now).total_seconds())
     said = f"jobs of type {job.type} start {text}; it is shut until {there:%a %F %H:%M %Z}, for {left}."
     return [Obstacle("window", said, f"Wait, or: seatline types window {job.type} none")]
 
@@ -341,12 +350,14 @@ class Reasons:
         return "-"
 
 
-def _stamp(stamp: str) -> str:
+def stamped(stamp: str) -> str:
+    """Say of a mark, epoch ms and a name, since when and by whom."""
     ms, _, by = stamp.partition(" ")
     return f"since {dt.datetime.fromtimestamp(int(ms) / 1000, dt.UTC):%F %T} UTC by {by}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Say how long that is, roughly."""
     seconds = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
