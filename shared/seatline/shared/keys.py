@@ -36,7 +36,8 @@ chain:<name>:held:<step>              zset    '<number> <order>' in front of a s
 order:<id>                            hash    number, chain, version, state, priority, now (where it is: step=job id,
                                               each, held, held@ms or failed), ended, setbacks, skips, runs, bytes,
                                               tenant, title, created, due, started, finished, suspended, leaving, error,
-                                              error_step, after_error, eached, schedule, planned, listeners
+                                              error_step, after_error, eached, schedule, planned, odd (has
+                                              rare fields), listeners
 order:<id>:data                       hash    its params (msgpack, in pieces), out.<step>: what a step returned (msgpack)
 order:<id>:history                    list    runs of its steps, and what people did, newest last, at most 1,000
 order:<id>:each:<step>                hash    a step that runs for each element of a list: count, next, done, failed,

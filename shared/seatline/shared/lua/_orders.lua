@@ -8,8 +8,10 @@ local the_orders
 local function orders()
   if the_orders then return the_orders end
   local LINES_MOST, ADMITTED_MOST = 1000, 200
-  local FIELDS = {'chain', 'version', 'state', 'number', 'priority', 'now', 'ended', 'tenant', 'title', 'runs', 'bytes',
-    'setbacks', 'skips', 'leaving', 'listeners', 'after_error', 'eached', 'due', 'started', 'error', 'suspended'}
+  -- Most orders have none of the fields of RARE; one that has says so in odd.
+  local FIELDS = {'chain', 'version', 'state', 'number', 'priority', 'now', 'ended', 'tenant', 'title', 'runs', 'bytes', 'odd'}
+  local RARE = {'setbacks', 'skips', 'leaving', 'listeners', 'after_error', 'eached', 'due', 'error', 'error_step', 'suspended',
+    'finished'}
   local self, known, plans, chains, finished, admitted = {}, {}, {}, {}, {}, 0
   the_orders = self
   local LIVE = {scheduled = true, waiting = true, running = true, suspended = true}
@@ -36,7 +38,16 @@ local function orders()
     elseif not word and o.at[step] then
       o.line = o.line[2] and self.without(o.line, step) or {}
     end
-    o.at[step] = word
+    o.at[step], o.saved = word, false
+  end
+
+  -- Whether a step has ended well; it is to be told so (true), or so no longer (false).
+  function self.has_ended(o, step) return string.find(' ' .. o.ended .. ' ', ' ' .. step .. ' ', 1, true) end
+
+  function self.set_ended(o, step, well)
+    o.saved = false
+    if self.has_ended(o, step) then o.ended = table.concat(self.without(self.listed(o.ended), step), ' ') end
+    if well then o.ended = o.ended == '' and step or o.ended .. ' ' .. step end
   end
 
   function self.is_live(o) return LIVE[o.state] end
@@ -46,10 +57,14 @@ local function orders()
     if known[id] then return known[id] end
     local v = redis.call('HMGET', ns .. 'order:' .. id, unpack(FIELDS))
     if not (v[1] and v[2] and v[3] and v[4] and v[5]) then return nil end
-    local o = {id = id, key = ns .. 'order:' .. id, at = {}, line = {}, more = {}}
-    for i, name in ipairs(FIELDS) do o[name] = v[i] end
+    local o = {id = id, key = ns .. 'order:' .. id, at = {}, line = {}, more = {}, chain = v[1], version = v[2], state = v[3],
+      number = v[4], priority = v[5], now = v[6], ended = v[7] or '', tenant = v[8], title = v[9], runs = v[10], bytes = v[11]}
+    if v[12] then
+      o.odd = v[12]
+      local rare = redis.call('HMGET', o.key, unpack(RARE))
+      for i, name in ipairs(RARE) do o[name] = rare[i] end
+    end
     for step, word in string.gmatch(o.now or '', '([^=%s]+)=(%S+)') do self.place(o, step, word) end
-    o.ended, o.done = self.listed(o.ended)
     known[id] = o
     return o
   end
@@ -57,20 +72,21 @@ local function orders()
   -- A field to be written with the rest; false removes it.
   function self.put(o, name, value)
     if o[name] == value or (value == false and not o[name]) then return end
-    o.more[name], o[name] = value, value
+    o.more[name], o[name], o.saved = value, value, false
+    if value and not o.odd and name ~= 'runs' and name ~= 'bytes' then o.more.odd, o.odd = 1, 1 end
   end
 
   function self.save(o)
-    if o.gone then return end
+    if o.gone or o.saved then return end
     local is, words, drop = {}, {}, {}
     for i, step in ipairs(o.line) do is[i] = step .. '=' .. o.at[step] end
     for name, value in pairs(o.more) do
       if value then words[#words + 1], words[#words + 2] = name, value else drop[#drop + 1] = name end
     end
-    redis.call('HSET', o.key, 'state', o.state, 'now', table.concat(is, ' '), 'ended', table.concat(o.ended, ' '),
+    redis.call('HSET', o.key, 'state', o.state, 'now', table.concat(is, ' '), 'ended', o.ended,
       unpack(words))
     if #drop > 0 then redis.call('HDEL', o.key, unpack(drop)) end
-    o.more = {}
+    o.more, o.saved = {}, true
   end
 
   function self.note(o, text)
@@ -124,14 +140,14 @@ local function orders()
     redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
     if o.state == 'waiting' then redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':waiting', o.number .. ' ' .. o.id) end
     redis.call('ZADD', ns .. 'orders:' .. state, LIVE[state] and o.number or now, o.id)
-    o.state = state
+    o.state, o.saved = state, false
   end
 
   -- It is started: it counts for max_orders from now on.
   function self.enter(o)
     redis.call('ZADD', ns .. 'chain:' .. o.chain .. ':started', o.number, o.id)
     self.to_state(o, 'running')
-    if not o.started then self.put(o, 'started', now) end
+    redis.call('HSETNX', o.key, 'started', now)
   end
 
   -- The first of those in front of the chain enter, as far as there is room (O10). Returns whether more might.
@@ -177,9 +193,9 @@ local function orders()
   function self.begin_anew(o)
     for _, step in ipairs(self.listed(o.eached)) do self.forget_each(o, step) end
     local out = {}
-    for i, step in ipairs(o.ended) do out[i] = 'out.' .. step end
+    for i, step in ipairs(self.listed(o.ended)) do out[i] = 'out.' .. step end
     if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
-    o.ended, o.done = {}, {}
+    o.ended, o.saved = '', false
     for _, field in ipairs({'setbacks', 'skips', 'runs', 'bytes', 'after_error'}) do self.put(o, field, false) end
     local first = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first')
     for _, step in ipairs((self.listed(first))) do self.place(o, step, 'held') end

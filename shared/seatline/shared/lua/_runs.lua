@@ -7,10 +7,10 @@ local function with_runs(self)
   -- The names of steps whose outputs a step gets, in the order of their ends: all, or, where branches run beside each
   -- other, those that lie before it.
   local function before(o, s)
-    if not s.before then return table.concat(o.ended, ' ') end
+    if not s.before then return o.ended end
     local _, wanted = listed(s.before)
     local list = {}
-    for _, each in ipairs(o.ended) do
+    for _, each in ipairs(listed(o.ended)) do
       if wanted[each] or (self.step(o, each) or {}).aside then list[#list + 1] = each end
     end
     return table.concat(list, ' ')
@@ -32,7 +32,7 @@ local function with_runs(self)
     local function add(word, value)
       if value then words[at + 1], words[at + 2], at = word, value, at + 2 end
     end
-    if o.ended[1] then add('before', before(o, s)) end
+    if o.ended ~= '' then add('before', before(o, s)) end
     add('if_lost', s.if_lost)
     add('uses', s.uses)
     add('timeout', s.timeout)
@@ -104,7 +104,7 @@ local function with_runs(self)
     for _, step in ipairs(o.line) do
       local word = o.at[step]
       if string.find(word, '^%d+$') then
-        o.at[step] = self.take_back(word) or word
+        self.place(o, step, self.take_back(word) or word)
       elseif string.find(word, '^held') then
         self.leave_gate(o, step)
       end
@@ -191,11 +191,11 @@ local function with_runs(self)
     if o then note_run(o, id, job, ends) end
   end
 
-  -- The job of a step has ended for good; `result`: what it returned, or ''.
-  function self.ended(id, order, outcome, result)
+  -- The job of a step has ended for good. `result`: what it returned, or ''; `said`: further fields of its hash that were
+  -- written with its end.
+  function self.ended(id, order, outcome, result, said)
     local o = self.read(order)
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'goto',
-      'error_type', 'error', 'expand', 'count', 'reason')
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'expand')
     local name, element, s = job[1], job[2], o and job[1] and self.step(o, job[1])
     if not (o and name) then return end
     if not s then
@@ -205,21 +205,22 @@ local function with_runs(self)
     end
     local well = outcome == 'succeeded' or outcome == 'skipped'
     local why = outcome == 'failed' and '?' or 'its job was ' .. outcome
-    if job[8] then why = (job[7] and job[7] .. ': ' or '') .. string.match(job[8], '^[^\n]*') end
+    if said.error then why = (said.error_type and said.error_type .. ': ' or '') .. string.match(said.error, '^[^\n]*') end
     if element then
       if not well then note_run(o, id, job, outcome .. ': ' .. why) end
       self.element_ended(o, id, name, element, s, well, result, why)
     elseif o.at[name] == id then
-      local to = job[6] and ', to ' .. job[6] or job[9] and ': a list of ' .. (job[10] or 0) or job[11] and ': ' .. job[11] or ''
+      local to = said['goto'] and ', to ' .. said['goto'] or job[6] and ': a list of ' .. (said.count or 0)
+        or said.reason and ': ' .. said.reason or ''
       note_run(o, id, job, outcome .. (well and to or ': ' .. why))
       if not well and o.leaving then
         place(o, name, nil)
       elseif not well then
         self.ends_badly(o, name, s, outcome, why)
-      elseif job[9] then
-        self.expanded(o, name, s, tonumber(job[10] or 0))
+      elseif job[6] then
+        self.expanded(o, name, s, tonumber(said.count or 0))
       else
-        self.ends_well(o, name, s, result, job[6] or nil)
+        self.ends_well(o, name, s, result, said['goto'])
       end
     end
     self.leave(o)
@@ -232,7 +233,7 @@ local function with_runs(self)
     if o.leaving == 'remove' then
       self.erase(o, 'removed')
     else
-      o.line, o.at = {}, {}
+      o.line, o.at, o.saved = {}, {}, false
       if o.state ~= 'cancelled' then self.finish(o, 'cancelled') end
       self.put(o, 'leaving', false)
     end

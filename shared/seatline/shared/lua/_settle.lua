@@ -79,6 +79,10 @@ local function settle(report)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
   finish(id, outcome, job[4], more)
-  if job[6] then orders().ended(id, job[6], outcome, report.result) end
+  if job[6] then
+    local said = {}
+    for i = report.at, report.last - 1, 2 do said[ARGV[i]] = ARGV[i + 1] end
+    orders().ended(id, job[6], outcome, report.result, said)
+  end
   return outcome, true
 end

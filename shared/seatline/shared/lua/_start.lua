@@ -16,6 +16,7 @@ local function start_order(at)
   for i = at + HEAD, at + HEAD - 2 + tonumber(ARGV[at]), 2 do
     local into = string.find(ARGV[i], '^params%d*$') and data or words
     into[#into + 1], into[#into + 2] = ARGV[i], ARGV[i + 1]
+    if ARGV[i] == 'listeners' then words[#words + 1], words[#words + 2] = 'odd', 1 end
   end
   local chain = ARGV[at + HEAD + 1]
   local version = redis.call('HGET', ns .. 'chain:' .. chain, 'version')

@@ -61,7 +61,7 @@ local function with_steps(self)
       place(o, step, nil)
       self.forget_each(o, step)
       out[i] = 'out.' .. step
-      if o.done[step] then o.done[step], o.ended = nil, without(o.ended, step) end
+      self.set_ended(o, step, false)
     end
     redis.call('HDEL', o.key .. ':data', unpack(out))
     self.arrive(o, target)
@@ -75,13 +75,12 @@ local function with_steps(self)
   -- A step has ended well, or is passed: to what follows (O2, O14), or to `target` (O15).
   function self.follow(o, name, s, target)
     place(o, name, nil)
-    if o.done[name] then o.ended = without(o.ended, name) end
-    o.ended[#o.ended + 1], o.done[name] = name, true
+    self.set_ended(o, name, true)
     target = target or (s.aside and s['then'])
     if target then
       local why = self.jump(o, target)
       if why then
-        o.ended, o.done[name] = without(o.ended, name), nil
+        self.set_ended(o, name, false)
         return self.fail(o, name, why)
       end
       put(o, 'after_error', false)
@@ -92,8 +91,10 @@ local function with_steps(self)
       return self.fail(o, step, why)
     else
       for _, next in ipairs(s.next) do
-        local all = not o.done[next] and not o.at[next]
-        for _, before in ipairs((self.step(o, next) or {after = {}}).after) do all = all and o.done[before] end
+        local all = not o.at[next] and not self.has_ended(o, next)
+        for _, before in ipairs((self.step(o, next) or {after = {}}).after) do
+          all = all and (before == name or self.has_ended(o, before))
+        end
         if all then self.arrive(o, next) end
       end
     end

@@ -33,7 +33,7 @@ elseif state == 'running' then
 elseif state == 'ready' or state == 'scheduled' then
   leave_place(id, state, job[2], job[3])
   finish(id, 'cancelled', job[4])
-  if job[6] then orders().ended(id, job[6], 'cancelled', '') end
+  if job[6] then orders().ended(id, job[6], 'cancelled', '', {}) end
   finish_done()
   orders_done()
   seats_done()

@@ -84,6 +84,7 @@ for i, shot in ipairs(shots) do
   elseif word == 'busy' then
     score = NEVER
     local run = ns .. shot.run
+    if string.sub(shot.run, 1, 6) == 'order:' then redis.call('HSET', run, 'odd', 1) end
     redis.call('HSET', run, 'listeners', '>' .. shot.name .. ' ' .. (redis.call('HGET', run, 'listeners') or ''))
     redis.call('HDEL', key, 'next')
   elseif word == 'stuck' or word == 'chain' then

@@ -44,7 +44,7 @@ elseif act == 'skip' then
   local runs = string.find(word, '^%d+$') and redis.call('HGET', ns .. 'job:' .. word, 'state') == 'running'
   if not live and o.state ~= 'failed' then reply = {'state', o.state} end
   if word == 'each' or runs then reply = {'running', step} end
-  if o.done[step] then reply = {'ended'} end
+  if self.has_ended(o, step) then reply = {'ended'} end
 elseif (act == 'suspend' and (not live or o.state == 'suspended'))
   or (act == 'cancel' and not live and o.state ~= 'failed')
   or (act == 'reset' and o.state == 'scheduled')
@@ -60,7 +60,7 @@ local function go_on()
       local each = o.key .. ':each:' .. name
       local expanded = redis.call('HEXISTS', each, 'count') == 1
       if expanded then redis.call('HSET', each, 'failed', 0) end
-      o.at[name] = expanded and 'each' or 'held'
+      self.place(o, name, expanded and 'each' or 'held')
     end
   end
   self.put(o, 'error', false)
@@ -81,7 +81,7 @@ self.note(o, act .. (step ~= '' and ' ' .. step or '') .. ' by ' .. by)
 local told = nil
 if to or act == 'reset' then
   self.park(o)
-  o.line, o.at, o.halted = {}, {}, true
+  o.line, o.at, o.halted, o.saved = {}, {}, true, false
   if act == 'reset' then self.begin_anew(o) else self.jump(o, step) end
   o.halted = nil
   if o.state ~= 'suspended' or act == 'resume' then go_on() else self.over(o) end

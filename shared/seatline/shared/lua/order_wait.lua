@@ -30,6 +30,6 @@ if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
     listeners = (mark or '') .. string.match(rest or listeners, '^%S+ (.*)$')
   end
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through
-  redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
+  redis.call('HSET', key, 'odd', 1, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))
 end
 return {'waits', state}

@@ -49,7 +49,7 @@ for i = 1, #words do
     local owner, n = string.match(b, '^(.*)|(%d+)$')
     free_seats(a .. '=' .. n, owner)
   elseif job then
-    local losses, worker = tonumber(job[6] or 0) + 1, job[11] or '?'
+    local losses, worker, why = tonumber(job[6] or 0) + 1, job[11] or '?', nil
     if job[3] then free_seats(job[3], 'job:' .. a .. ':' .. b) end
     redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. worker)
     if job[10] then
@@ -61,14 +61,14 @@ for i = 1, #words do
       line_up(a, job[7], job[8], job[9], job[12])
     else
       words[i] = 'interrupted'
-      finish(a, 'interrupted', job[4], {'losses', losses, 'error',
-        'its worker ' .. whereabouts(worker) .. ' was lost while it ran ('
-          .. (losses == 1 and 'lost once' or 'lost ' .. losses .. ' times') .. ')'})
+      why = 'its worker ' .. whereabouts(worker) .. ' was lost while it ran ('
+        .. (losses == 1 and 'lost once' or 'lost ' .. losses .. ' times') .. ')'
+      finish(a, 'interrupted', job[4], {'losses', losses, 'error', why})
     end
     if job[13] and words[i] == 'ready' then
       orders().told(a, job[13], 'lost, to run again')
     elseif job[13] then
-      orders().ended(a, job[13], words[i], '')
+      orders().ended(a, job[13], words[i], '', {error = why})
     end
   end
 end
