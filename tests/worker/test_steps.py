@@ -456,4 +456,4 @@ def test_what_is_printed_of_it() -> None:
         work = made.crew._make(Taken(f"{1:016}", "w1:1", 1, flat))
         assert not isinstance(work, Task)
         assert result(work())[0] == "<Order R-7 of chain release, step publish[3]>"
-        assert json.loads(json.dumps(result(made.run({}, {"check": 1}))[1])) == "<outputs of check>"
+        assert json.loads(json.dumps(result(made.run({}, {"check": 1}, before="check"))[1])) == "<outputs of check>"

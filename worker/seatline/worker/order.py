@@ -20,8 +20,9 @@ class OrderView:
         chain: its chain's name.
         step: this step's name.
         element: which element of the step's list this run is for (0, 1, ...); None: for the step as a whole.
-        outputs: what the steps that have ended returned, by name; None for one that returned nothing or was passed.
-            Empty in a run for one element.
+        outputs: what the steps before it returned, by name; None for one that returned nothing or was passed. Those are
+            all that have ended; where steps run side by side, only those that lie before it, so that it does not matter
+            which was faster (O14). Empty in a run for one element.
 
     """
 
@@ -56,7 +57,7 @@ class _Outputs(Mapping[str, Any]):
 
     def __init__(self, handed: Handed) -> None:
         self._packed = handed.outputs
-        self._names = dict.fromkeys((*handed.before, *sorted(handed.outputs)))
+        self._names = dict.fromkeys(handed.before)
         self._values: dict[str, Any] = {}
 
     def __getitem__(self, step: str) -> Any:
