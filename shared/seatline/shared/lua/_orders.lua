@@ -106,8 +106,7 @@ local function orders()
         s = {}
         for word, value in string.gmatch(line, '([%l_]+)=(%S*)') do s[word] = value end
         s.next, s.after = self.listed(s.next), self.listed(s.after)
-        s.line = line_key(s.type, s.uses)
-        if not s.type then s = false end  -- a damaged record
+        if s.type then s.line = line_key(s.type, s.uses) else s = false end  -- a damaged record
       end
       plan[name] = s
     end
@@ -215,6 +214,7 @@ local function orders()
   function self.finish(o, state)
     self.to_state(o, state)
     self.put(o, 'finished', now)
+    self.put(o, 'suspended', false)
     finished[state] = (finished[state] or 0) + 1
     redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':started', o.id)
     tell_end(o.id, o.listeners)

@@ -26,7 +26,7 @@ local key, words = ns .. 'order:' .. order .. ':each:' .. step, {}
 if base ~= '' then
   -- It is listed first: whatever becomes of the expansion, what it has stored goes with the order.
   if not string.find(' ' .. (known[2] or '') .. ' ', ' ' .. step .. ' ', 1, true) then
-    redis.call('HSET', ns .. 'order:' .. order, 'eached', (known[2] and known[2] .. ' ' or '') .. step)
+    redis.call('HSET', ns .. 'order:' .. order, 'odd', 1, 'eached', (known[2] and known[2] .. ' ' or '') .. step)
   end
   words = {'base', base}
 end
