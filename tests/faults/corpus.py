@@ -14,12 +14,15 @@ from typing import Any, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
-from seatline.shared.calls import jobs, pools, reads, schedules, workers
+from seatline.shared.calls import jobs, orders, pools, reads, schedules, workers
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
+from seatline.shared.chain import Chain, Step
 from seatline.shared.config import Settings
 from seatline.shared.job import Job, attempt_text, job_words
+from seatline.shared.order import order_words
+from seatline.shared.plan import chain_words
 from seatline.shared.store import Store
 from seatline.shared.times import Plan
 
@@ -89,8 +92,11 @@ class Scene:
         """Open a program's session."""
         self.do(pools.open_session("vault", "program:p:tok", seats, ttl_ms=ttl_ms, priority=10))
 
-    def schedule(self, name: str, next_in: int, *more: str, replace: bool = False) -> ScheduleRecord:
-        """Store a schedule of type ``free`` whose next moment is so many ms from now; returns it as a worker reads it."""
+    def schedule(
+        self, name: str, next_in: int, *more: str, replace: bool = False, words: list[str | bytes] | None = None
+    ) -> ScheduleRecord:
+        """Store a schedule of type ``free``, or of an order's words, whose next moment is so many ms from now; returns it
+        as a worker reads it."""
         coming = self.clock() + next_in
         fields = [
             "every",
@@ -102,12 +108,41 @@ class Scene:
             "most",
             "1",
             *more,
-            *job_words(Job("free"))[5:],
+            *(words or job_words(Job("free")))[5:],
         ]
         self.do(schedules.set_schedule(name, fields, coming, "me", replace=replace))
         (record,) = self._before.read(schedules.schedule_records(self._before.keys, [name]))
         assert record is not None
         return record
+
+    # Of orders.
+
+    def chain(self, *steps: Step, most: int | None = None) -> None:
+        self.do(defined(Chain("c", steps or TWO, max_orders=most)))
+
+    def order(self, own: str, files: int = 0, **more: Any) -> str:
+        """Start an order of the chain."""
+        self.do(started(own, {"files": list(range(files))}, **more))
+        return own
+
+    def end(self, outcome: str, want: int = 0, *taken: Taken, goto: str = "") -> list[Taken]:
+        """Settle the last step's job that was reserved, or these, all alike."""
+        ended = taken or self.taken[-1:]
+        return self.reserve(want, reports=[ended_by(each, outcome, goto=goto) for each in ended])
+
+    def expand(self, count: int) -> None:
+        """Do what a worker does with the job that expands a list, up to its report."""
+        taken = self.taken[-1]
+        self.do(expanded(taken, count))
+
+    def each(self, count: int, want: int, *, partial: str = "fail") -> list[Taken]:
+        """Have the elements of an order of one step under way; returns those that run."""
+        self.offer()
+        self.chain(Step("all", "free", each="files", partial=partial), *TWO)
+        self.order("my", files=count)
+        (taken,) = self.reserve(1)
+        self.expand(count)
+        return self.reserve(want, reports=[Report(taken.id, taken.token, "succeeded", ["count", count])])
 
     def clock(self) -> int:
         """Return the server's time in ms."""
@@ -125,6 +160,35 @@ class Scene:
         """Return what a renewing worker sees as expired, once there is as much of it."""
         call = renewed("w2", [])
         return list(wait_until(lambda: (s := self.do(call).suspects)[count - 1 :] and s, message="expired leases"))
+
+
+TWO = (Step("one", "free"), Step("two", "seated"))
+
+
+def defined(chain: Chain) -> Call[tuple[int, bool]]:
+    words, digest = chain_words(chain)
+    return orders.define(chain.name, words, digest, chain.title, chain.max_orders, "me")
+
+
+def started(own: str, params: dict[str, Any] | None = None, *, replace: bool = False, **more: Any) -> Call[Any]:
+    return orders.start("c", order_words("c", params or {}, id=own or None, **more), replace=replace)
+
+
+def ended_by(taken: Taken, outcome: str, *, goto: str = "") -> Report:
+    """A report of a step's job; ``outcome`` may be 'retry'."""
+    if outcome == "succeeded":
+        return Report(taken.id, taken.token, outcome, ["goto", goto] if goto else [], b"\x81\xa1a\x01")
+    if outcome == "retry":
+        return Report(
+            taken.id, taken.token, outcome, ["error", "no"], attempt_text(1, "w1", "Sad", "no", "").encode(), 5000
+        )
+    return Report(taken.id, taken.token, outcome, ["error_type", "Sad", "error", "no"])
+
+
+def expanded(taken: Taken, count: int) -> Call[bool]:
+    fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
+    order, step = fields[b"order"].decode(), fields[b"step"].decode()
+    return orders.expand(taken.id, taken.token, order, step, 0, b"\x80", [bytes([n]) for n in range(count)])
 
 
 def offered(worker: str) -> Call[None]:
@@ -654,6 +718,391 @@ def _window_set_lift(scene: Scene) -> Call[Any]:
     return schedules.set_window("free", "", (0, 0), "me")
 
 
+# -- of chains and orders
+
+
+def _chain_define(scene: Scene) -> Call[Any]:
+    return defined(Chain("c", TWO, title="Both", max_orders=2))
+
+
+def _chain_define_same(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return defined(Chain("c", TWO))
+
+
+def _chain_define_changed(scene: Scene) -> Call[Any]:
+    """An order keeps the version before; another one waited, and may enter now: somebody is rung."""
+    scene.offer()
+    scene.chain(most=1)
+    scene.order("my")
+    scene.order("next")
+    scene.reserve(2, bell="bell1")
+    return defined(Chain("c", [*TWO, Step("three", "free")]))
+
+
+def _chain_gate(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return orders.gate("c", "stop", None, "me")
+
+
+def _chain_gate_lifted(scene: Scene) -> Call[Any]:
+    """An order stands in front of the step; somebody idle is rung."""
+    _held(scene)
+    scene.reserve(1, bell="bell1")
+    return orders.gate("c", "stop", "two", "")
+
+
+def _chain_gate_skip(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return orders.gate("c", "skip", "two", "me")
+
+
+def _chain_gate_missing(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return orders.gate("c", "stop", "three", "me")
+
+
+def _held(scene: Scene) -> None:
+    """An order stands in front of its second step, which is stopped."""
+    scene.offer()
+    scene.chain()
+    scene.do(orders.gate("c", "stop", "two", "me"))
+    scene.order("my")
+    scene.reserve(1)
+    scene.end("succeeded")
+
+
+def _chain_admit(scene: Scene) -> Call[Any]:
+    """One enters, one goes on at a step that is open again, one had been cancelled meanwhile."""
+    _held(scene)
+    scene.pool()
+    scene.order("gone")
+    scene.reserve(1)
+    scene.end("succeeded")
+    scene.do(orders.gate("c", "stop", None, "me"))
+    scene.order("next")
+    for step in (None, "two"):
+        scene.do(orders.gate("c", "stop", step, ""))
+    scene.do(orders.act("gone", "cancel", None, "me"))
+    return orders.admit("c")
+
+
+def _order_start(scene: Scene) -> Call[Any]:
+    """It is somebody's, and rings."""
+    scene.offer()
+    scene.chain()
+    scene.reserve(1, bell="bell1")
+    return started("my", {"file": "a"}, priority=3, tenant="T", title="Mine")
+
+
+def _order_start_later(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return started("", {"file": "a"}, delay=100)
+
+
+def _order_start_waits(scene: Scene) -> Call[Any]:
+    """There is no room in the chain."""
+    scene.chain(most=1)
+    scene.order("my")
+    return started("next")
+
+
+def _order_start_exists(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return started(scene.order("my"))
+
+
+def _order_start_replace(scene: Scene) -> Call[Any]:
+    """What it replaces had made room for another one, and its step waited; somebody waits for its end."""
+    scene.chain(most=1)
+    scene.order("my")
+    scene.order("next")
+    scene.do(orders.wait("my", None, "waiter"))
+    return started("my", replace=True)
+
+
+def _order_start_missing(scene: Scene) -> Call[Any]:
+    return started("my")
+
+
+def _under_way(scene: Scene, *, running: bool) -> None:
+    """An order is at its second step, the first has ended; another one waits for room."""
+    scene.offer()
+    scene.pool()
+    scene.chain(most=1)
+    scene.order("my")
+    scene.order("next")
+    scene.do(orders.wait("my", None, "waiter"))
+    scene.reserve(1)
+    scene.end("succeeded", 1 if running else 0)
+
+
+def _order_act_suspend(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return orders.act("my", "suspend", None, "me")
+
+
+def _order_act_suspend_running(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    return orders.act("my", "suspend", None, "me")
+
+
+def _order_act_resume(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    scene.do(orders.act("my", "suspend", None, "me"))
+    scene.reserve(1, bell="bell1")
+    return orders.act("my", "resume", None, "me")
+
+
+def _order_act_resume_failed(scene: Scene) -> Call[Any]:
+    """It failed; another one has taken its room since."""
+    _under_way(scene, running=True)
+    scene.end("failed")
+    return orders.act("my", "resume", None, "me")
+
+
+def _order_act_resume_from(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    scene.do(orders.act("my", "cancel", None, "me"))
+    scene.end("cancelled")
+    return orders.act("my", "resume", "one", "me")
+
+
+def _order_act_skip(scene: Scene) -> Call[Any]:
+    """The last step, so it ends, and the next one enters."""
+    _under_way(scene, running=False)
+    return orders.act("my", "skip", "two", "me")
+
+
+def _order_act_goto(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return orders.act("my", "goto", "one", "me")
+
+
+def _order_act_goto_running(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    return orders.act("my", "goto", "one", "me")
+
+
+def _order_act_reset(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return orders.act("my", "reset", None, "me")
+
+
+def _order_act_remove(scene: Scene) -> Call[Any]:
+    """It makes room."""
+    _under_way(scene, running=False)
+    return orders.act("my", "remove", None, "me")
+
+
+def _order_act_remove_running(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    return orders.act("my", "remove", None, "me")
+
+
+def _order_act_cancel(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return orders.act("my", "cancel", None, "me")
+
+
+def _order_act_cancel_each(scene: Scene) -> Call[Any]:
+    """Two elements run and are asked to stop, one waits and is taken back."""
+    scene.each(3, 2)
+    return orders.act("my", "cancel", None, "me")
+
+
+def _order_act_held(scene: Scene) -> Call[Any]:
+    _held(scene)
+    return orders.act("my", "remove", None, "me")
+
+
+def _order_act_missing(scene: Scene) -> Call[Any]:
+    return orders.act("my", "suspend", None, "me")
+
+
+def _order_expand(scene: Scene) -> Call[Any]:
+    scene.offer()
+    scene.chain(Step("all", "free", each="files"))
+    scene.order("my", files=3)
+    (taken,) = scene.reserve(1)
+    return expanded(taken, 3)
+
+
+def _order_wait(scene: Scene) -> Call[Any]:
+    scene.chain()
+    return orders.wait(scene.order("my"), None, "waiter")
+
+
+def _order_wait_ended(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    scene.end("succeeded")
+    return orders.wait("my", None, "waiter")
+
+
+def _turn_step(scene: Scene) -> Call[Any]:
+    """A step ends, and the next one is reserved in the same call."""
+    scene.offer()
+    scene.pool()
+    scene.chain()
+    scene.order("my", priority=3)
+    scene.submit(Job("free"))
+    (taken,) = scene.reserve(1)
+    return turned("w1", 2, [ended_by(taken, "succeeded")], bell="bell1")
+
+
+def _turn_order(scene: Scene) -> Call[Any]:
+    """The last step ends, and the order; the next one enters, and somebody waited."""
+    _under_way(scene, running=True)
+    return turned("w1", 1, [ended_by(scene.taken[-1], "succeeded")], bell="bell1")
+
+
+def _turn_step_retry(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=True)
+    return turned("w1", 1, [ended_by(scene.taken[-1], "retry")], bell="bell1")
+
+
+def _turn_step_fails(scene: Scene) -> Call[Any]:
+    """Each of five orders fails at another one of its steps that run side by side; of one the worker goes to another step."""
+    scene.offer()
+    steps = ("fails", "suspends", "back", "repaired", "chooses")
+    scene.chain(
+        Step("fails", "free"),
+        Step("suspends", "free", on_error="suspend"),
+        Step("back", "free", on_error="setback", setback=[5]),
+        Step("repaired", "free", on_error="repair"),
+        Step("chooses", "free"),
+        Step("repair", "free", aside=True, then="last"),
+        Step("last", "free", after=steps),
+    )
+    for n in range(5):
+        scene.order(f"my{n}")
+    taken = scene.reserve(25)
+    reports = [ended_by(taken[5 * n + n], "failed") for n in range(4)]
+    return turned("w1", 0, [*reports, ended_by(taken[24], "succeeded", goto="repair")])
+
+
+def _turn_step_held(scene: Scene) -> Call[Any]:
+    """The next step is stopped; and one that waits already is taken from the worker's hand."""
+    scene.offer()
+    scene.pool()
+    scene.chain(*TWO, Step("three", "free"))
+    for own in ("my", "other"):
+        scene.order(own)
+    first, second = scene.reserve(2)
+    scene.end("succeeded", 0, first)
+    scene.do(orders.gate("c", "stop", "two", "me"))
+    return turned("w1", 1, [ended_by(second, "succeeded")], bell="bell1")
+
+
+def _turn_expanded(scene: Scene) -> Call[Any]:
+    """A list is known: its elements become jobs, and two of them are reserved."""
+    scene.offer()
+    scene.chain(Step("all", "free", each="files"))
+    scene.order("my", files=3)
+    (taken,) = scene.reserve(1)
+    scene.expand(3)
+    return turned("w1", 2, [Report(taken.id, taken.token, "succeeded", ["count", 3])], bell="bell1")
+
+
+def _turn_joined(scene: Scene) -> Call[Any]:
+    """The last elements end, one badly; the list is joined."""
+    first, *rest = scene.each(3, 3, partial="join")
+    return turned("w1", 1, [ended_by(first, "failed"), *(ended_by(each, "succeeded") for each in rest)], bell="bell1")
+
+
+def _turn_element_fails(scene: Scene) -> Call[Any]:
+    first, *rest = scene.each(3, 3)
+    return turned("w1", 1, [ended_by(first, "failed"), *(ended_by(each, "succeeded") for each in rest)], bell="bell1")
+
+
+def _turn_order_due(scene: Scene) -> Call[Any]:
+    """Two orders come due; there is room for one."""
+    scene.offer()
+    scene.chain(most=1)
+    for own in ("my", "other"):
+        scene.order(own, delay=0.001)
+    due = scene.clock() + 2
+    wait_until(lambda: scene.clock() >= due)
+    return turned("w1", 2, [], bell="bell1", listed=True)
+
+
+def _turn_leaves(scene: Scene) -> Call[Any]:
+    """It was to be cancelled once its step has ended."""
+    _under_way(scene, running=True)
+    scene.do(orders.act("my", "cancel", None, "me"))
+    return turned("w1", 0, [ended_by(scene.taken[-1], "cancelled")])
+
+
+def _renew_order(scene: Scene) -> Call[Any]:
+    """One has ended and is trimmed, one runs."""
+    _under_way(scene, running=True)
+    scene.end("succeeded", 1)
+    taken = scene.taken[-1]
+    return workers.renew(
+        worker="w1", digest=OFFER, lease_ms=AN_HOUR, presence_ms=AN_HOUR, kept=Kept(count=0), fields={"busy": 1},
+        held=[(taken.id, taken.token)],
+    )  # fmt: skip
+
+
+def _reap_step(scene: Scene) -> Call[Any]:
+    """A step runs again, one is for a person to decide, one of an order that is to be cancelled."""
+    scene.offer()
+    beside = Step("other", "free", if_lost="interrupt")
+    scene.chain(Step("one", "free"), beside, Step("last", "free", after=["one", "other"]))
+    for own in ("my", "gone"):
+        scene.order(own)
+    scene.reserve(4, lease_ms=1)
+    scene.do(orders.act("gone", "cancel", None, "me"))
+    return workers.reap("w2", scene.suspects(4))
+
+
+def _cancel_step(scene: Scene) -> Call[Any]:
+    """A step's job that waits: its order fails there, and the next one enters."""
+    _under_way(scene, running=False)
+    return jobs.cancel("0000000000000004", "me")
+
+
+def _remove_step(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return jobs.remove("0000000000000004", "me")
+
+
+def _resubmit_step(scene: Scene) -> Call[Any]:
+    _under_way(scene, running=False)
+    return jobs.resubmit("0000000000000002", "me")
+
+
+def _planned(scene: Scene, next_in: int, *more: str) -> ScheduleRecord:
+    return scene.schedule("s", next_in, *more, words=order_words("c", {"n": 1}))
+
+
+def _fire_order(scene: Scene) -> Call[Any]:
+    """Two orders of a chain that has room for one."""
+    scene.offer()
+    scene.chain(most=1)
+    record = _planned(scene, -5)
+    coming = int(record.fields["next"])
+    scene.reserve(1, bell="bell1")
+    return schedules.fire("w1", [Shot(record, Plan((coming - 1, coming), coming + 60_000))])
+
+
+def _fire_chain(scene: Scene) -> Call[Any]:
+    """There is no such chain."""
+    record = _planned(scene, -5)
+    return schedules.fire("w1", [Shot(record, Plan((1,), 2))])
+
+
+def _schedule_act_order(scene: Scene) -> Call[Any]:
+    scene.chain()
+    record = _planned(scene, 60_000, "after_end", "1")
+    return schedules.act("s", "run", "me", record, job=record.words(1))
+
+
+def _schedule_act_chain(scene: Scene) -> Call[Any]:
+    record = _planned(scene, 60_000)
+    return schedules.act("s", "run", "me", record, job=record.words(1))
+
+
 def _contact(scene: Scene) -> Call[Any]:
     """The server runs anew; the client under test is the first to tell, with its first call."""
     scene.submit(Job("free"))
@@ -723,5 +1172,56 @@ CASES = [
     Case("turn-opens", _turn_opens),
     Case("window_set", _window_set),
     Case("window_set-lift", _window_set_lift),
+    Case("chain_define", _chain_define),
+    Case("chain_define-same", _chain_define_same),
+    Case("chain_define-changed", _chain_define_changed),
+    Case("chain_gate", _chain_gate),
+    Case("chain_gate-lifted", _chain_gate_lifted),
+    Case("chain_gate-skip", _chain_gate_skip),
+    Case("chain_gate-missing", _chain_gate_missing),
+    Case("chain_admit", _chain_admit),
+    Case("order_start", _order_start),
+    Case("order_start-later", _order_start_later),
+    Case("order_start-waits", _order_start_waits),
+    Case("order_start-exists", _order_start_exists),
+    Case("order_start-replace", _order_start_replace),
+    Case("order_start-missing", _order_start_missing),
+    Case("order_act-suspend", _order_act_suspend),
+    Case("order_act-suspend_running", _order_act_suspend_running),
+    Case("order_act-resume", _order_act_resume),
+    Case("order_act-resume_failed", _order_act_resume_failed),
+    Case("order_act-resume_from", _order_act_resume_from),
+    Case("order_act-skip", _order_act_skip),
+    Case("order_act-goto", _order_act_goto),
+    Case("order_act-goto_running", _order_act_goto_running),
+    Case("order_act-reset", _order_act_reset),
+    Case("order_act-remove", _order_act_remove),
+    Case("order_act-remove_running", _order_act_remove_running),
+    Case("order_act-cancel", _order_act_cancel),
+    Case("order_act-cancel_each", _order_act_cancel_each),
+    Case("order_act-held", _order_act_held),
+    Case("order_act-missing", _order_act_missing),
+    Case("order_expand", _order_expand),
+    Case("order_wait", _order_wait),
+    Case("order_wait-ended", _order_wait_ended),
+    Case("turn-step", _turn_step),
+    Case("turn-order", _turn_order),
+    Case("turn-step_retry", _turn_step_retry),
+    Case("turn-step_fails", _turn_step_fails),
+    Case("turn-step_held", _turn_step_held),
+    Case("turn-expanded", _turn_expanded),
+    Case("turn-joined", _turn_joined),
+    Case("turn-element_fails", _turn_element_fails),
+    Case("turn-order_due", _turn_order_due),
+    Case("turn-leaves", _turn_leaves),
+    Case("renew-order", _renew_order),
+    Case("reap-step", _reap_step, repeats=["alive"] * 4),
+    Case("cancel-step", _cancel_step),
+    Case("remove-step", _remove_step),
+    Case("resubmit-step", _resubmit_step),
+    Case("fire-order", _fire_order),
+    Case("fire-chain", _fire_chain),
+    Case("schedule_act-order", _schedule_act_order),
+    Case("schedule_act-chain", _schedule_act_chain),
     Case("contact", _contact),
 ]

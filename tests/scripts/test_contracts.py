@@ -38,16 +38,18 @@ ALSO = {"pool": "name", "losses": "most"}
 #: Everything the scripts send; all of it is in Redis 6.2. A new one is to be thought about: is it there, is it bounded?
 COMMANDS = {
     "TIME", "DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "MGET", "SET", "INCRBY",
-    "HGET", "HMGET", "HGETALL", "HSET", "HSETNX", "HDEL", "HEXISTS", "HINCRBY",
+    "HGET", "HMGET", "HGETALL", "HSET", "HSETNX", "HDEL", "HEXISTS", "HSTRLEN", "HINCRBY",
     "LINDEX", "LPUSH", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "XADD",
     "ZADD", "ZREM", "ZCARD", "ZSCORE", "ZRANK", "ZINCRBY", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE",
 }  # fmt: skip
 #: Scripts that end, free or forget something: a server without memory lets them through, as their first write asks for
 #: none and the rest follows. `submit` must not get through: it begins with one that asks.
 DRAINING = {"turn", "renew", "reap", "cancel", "remove", "leave", "session_close", "session_renew", "pool_remove",
-            "ask", "sleep", "pool_refused"}  # fmt: skip
+            "ask", "sleep", "pool_refused", "order_act", "chain_admit", "order_wait"}  # fmt: skip
 #: ... and cases of theirs that store an answer and nothing else.
-ANSWER_ONLY = {"turn-no_offer", "pool_remove-busy"}
+ANSWER_ONLY = {
+    "turn-no_offer", "pool_remove-busy", "remove-step", "order_act-missing", "order_act-goto_running", "order_wait-ended",
+}  # fmt: skip
 
 NAMES = scripts.names()
 FRAGMENTS = sorted({need for name in NAMES for need in scripts.script(name).needs})
