@@ -42,7 +42,9 @@ local function orders()
   end
 
   -- Whether a step has ended well; it is to be told so (true), or so no longer (false).
-  function self.has_ended(o, step) return string.find(' ' .. o.ended .. ' ', ' ' .. step .. ' ', 1, true) end
+  function self.has_ended(o, step)
+    return o.ended ~= '' and string.find(' ' .. o.ended .. ' ', ' ' .. step .. ' ', 1, true)
+  end
 
   function self.set_ended(o, step, well)
     o.saved = false
@@ -55,9 +57,10 @@ local function orders()
   -- Read an order, once a call; nil: it is not there, or cannot be read.
   function self.read(id)
     if known[id] then return known[id] end
-    local v = redis.call('HMGET', ns .. 'order:' .. id, unpack(FIELDS))
+    local key = ns .. 'order:' .. id
+    local v = redis.call('HMGET', key, unpack(FIELDS))
     if not (v[1] and v[2] and v[3] and v[4] and v[5]) then return nil end
-    local o = {id = id, key = ns .. 'order:' .. id, at = {}, line = {}, more = {}, chain = v[1], version = v[2], state = v[3],
+    local o = {id = id, key = key, at = {}, line = {}, more = {}, chain = v[1], version = v[2], state = v[3],
       number = v[4], priority = v[5], now = v[6], ended = v[7] or '', tenant = v[8], title = v[9], runs = v[10], bytes = v[11]}
     if v[12] then
       o.odd = v[12]
@@ -78,14 +81,18 @@ local function orders()
 
   function self.save(o)
     if o.gone or o.saved then return end
-    local is, words, drop = {}, {}, {}
-    for i, step in ipairs(o.line) do is[i] = step .. '=' .. o.at[step] end
+    local is, words, drop = '', {}, nil
+    for _, step in ipairs(o.line) do is = is .. (is == '' and '' or ' ') .. step .. '=' .. o.at[step] end
     for name, value in pairs(o.more) do
-      if value then words[#words + 1], words[#words + 2] = name, value else drop[#drop + 1] = name end
+      if value then
+        words[#words + 1], words[#words + 2] = name, value
+      else
+        drop = drop or {}
+        drop[#drop + 1] = name
+      end
     end
-    redis.call('HSET', o.key, 'state', o.state, 'now', table.concat(is, ' '), 'ended', o.ended,
-      unpack(words))
-    if #drop > 0 then redis.call('HDEL', o.key, unpack(drop)) end
+    redis.call('HSET', o.key, 'state', o.state, 'now', is, 'ended', o.ended, unpack(words))
+    if drop then redis.call('HDEL', o.key, unpack(drop)) end
     o.more, o.saved = {}, true
   end
 
@@ -97,11 +104,11 @@ local function orders()
 
   -- A step of the version that the order started with; nil: there is none of that name.
   function self.step(o, name)
-    local key = ns .. 'chain:' .. o.chain .. ':' .. o.version
-    local plan = plans[key] or {}
-    plans[key] = plan
+    local versions = plans[o.chain] or {}
+    local plan = versions[o.version] or {}
+    plans[o.chain], versions[o.version] = versions, plan
     if plan[name] == nil then
-      local line, s = redis.call('HGET', key, 'step.' .. name), false
+      local line, s = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'step.' .. name), false
       if line then
         s = {}
         for word, value in string.gmatch(line, '([%l_]+)=(%S*)') do s[word] = value end

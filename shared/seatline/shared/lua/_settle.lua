@@ -67,7 +67,7 @@ local function settle(report)
   if outcome == 'returned' or outcome == 'abandoned' or outcome == 'retry' then
     local waits, ends = run_again(report)
     if waits then
-      if job[6] and outcome == 'retry' then orders().told(id, job[6], 'failed, to run again') end
+      if job[6] then orders().told(id, job[6], outcome == 'retry' and 'failed, to run again') end
       return waits
     end
     outcome, report.result = ends, ''
@@ -80,7 +80,7 @@ local function settle(report)
   end
   finish(id, outcome, job[4], more)
   if job[6] then
-    local said = {}
+    local said = {}  -- what the report says besides
     for i = report.at, report.last - 1, 2 do said[ARGV[i]] = ARGV[i + 1] end
     orders().ended(id, job[6], outcome, report.result, said)
   end
