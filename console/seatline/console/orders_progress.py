@@ -15,7 +15,7 @@ from seatline.producer import ChainRecord, OrderHandle, OrderRecord, Plan, PlanS
 from seatline.shared.calls import orders as verbs
 from seatline.shared.calls import reads
 from seatline.shared.errors import NoSuchChain, PayloadError
-from seatline.shared.job import JobRecord
+from seatline.shared.job import WAITING, JobRecord
 
 __all__ = ["At", "Scene", "clock"]
 
@@ -168,10 +168,10 @@ class Scene:
         if word is None:
             return self._not_here(lines, step, past)
         if word.isdigit():
-            return self._under_way(lines, name, word)
+            return self._under_way(lines, step, word, run)
         if word == "each":
             count, well, bad, now = self.elements.get(name, (0, 0, 0, 0))
-            note = f"{well + bad:,} of {count:,} elements" + (f", {bad:,} failed" if bad else "")
+            note = f"{well + bad:,} of {count:,} elements ended" + (f", {bad:,} of them badly" if bad else "")
             state = "running" if now or not self._kept(name, "") else "held"
             return At(
                 name,
@@ -204,21 +204,24 @@ class Scene:
             found.append(f"not before {clock(dt.datetime.fromtimestamp(int(due) / 1000, dt.UTC), self.now)}")
         return "; ".join(found)
 
-    def _under_way(self, lines: str, step: str, job_id: str) -> At:
-        job, number = self.jobs.get(job_id), int(job_id)
+    def _under_way(self, lines: str, step: PlanStep, job_id: str, run: Run | None) -> At:
+        name, job, number = step.name, self.jobs.get(job_id), int(job_id)
         if job is None:
-            return At(step, lines, "lost", here=True, job=number, note="its job is gone")
-        back = f"set back {self.order.setbacks[step]} times; " if step in self.order.setbacks else ""
+            return At(name, lines, "lost", here=True, job=number, note="its job is gone")
         if job.state == "running":
             far = progress_shown(job.progress, overdue=job.overdue, full=True)
             note = "" if far == "-" else far
-            return At(step, lines, "running", True, number, job.attempt, job.worker, job.started, note=note)
-        due = f"until {clock(job.due, self.now)}; " if job.state == "scheduled" else ""
-        failed = f"attempt {job.attempt} failed: {_first(job)}" if job.error else ""
-        state = "waiting" if job.state in {"ready", "scheduled"} else job.state
-        return At(
-            step, lines, state, here=True, job=number, attempt=job.attempt, note=(due + back + failed).rstrip("; ")
-        )
+            return At(name, lines, "running", True, number, job.attempt, job.worker, job.started, note=note)
+        notes = list[str]()
+        if job.state == "scheduled":
+            notes.append(f"until {clock(job.due, self.now)}")
+        if job.error:
+            notes.append(f"attempt {job.attempt} failed: {_first(job)}")
+        elif count := self.order.setbacks.get(name):
+            why = f": {run.text}" if run and run.outcome == "failed" else ""
+            notes.append(f"set back, {count} of {step.setbacks or '?'}{why}")
+        state = "waiting" if job.state in WAITING else job.state
+        return At(name, lines, state, here=True, job=number, attempt=job.attempt, note="; ".join(notes))
 
     def _not_here(self, lines: str, step: PlanStep, past: _Past) -> At:
         name, run = step.name, past.runs.get(step.name)

@@ -61,6 +61,10 @@ def start_order(
     Prints its id. A VALUE that reads as a number, true, false or null in JSON is that, anything else is text;
     NAME:=JSON takes any JSON. --tenant is handed to its steps.
     """
+    if replace and own is None:
+        raise click.UsageError(
+            "--replace goes with --id; without one every start is another order", click.get_current_context()
+        )
     values = params_of(sys.stdin.read() if params == "-" else params, (*words, *more))
     from seatline.console.orders_many import order_shown  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.errors import SeatlineError  # noqa: PLC0415 - as above

@@ -110,11 +110,12 @@ Examples:
   seatline schedules add nightly vault.backup site=lyon --cron '30 2 * * Mon-Fri' --zone Europe/Paris
   seatline schedules add poll mail.fetch --every 1m --missed skip
   seatline schedules add sync vault.sync --every 5m --after-end --uses vault=1
+  seatline schedules add weekly --chain release site=lyon --cron '0 6 * * Mon'
 """
 )
 @_name
-@click.argument("type_", metavar="TYPE")
-@click.argument("words", metavar="[NAME=VALUE | NAME:=JSON]...", nargs=-1)
+@click.argument("words", metavar="[TYPE] [NAME=VALUE | NAME:=JSON]...", nargs=-1)
+@click.option("--chain", metavar="NAME", help="Instead of TYPE: start orders of this chain.")
 @click.option("--cron", metavar="TEXT", help="Minute, hour, day of month, month, day of week.")
 @click.option("--zone", metavar="ZONE", help="The cron's time zone, such as Europe/Paris.  [default: UTC]")
 @click.option("--every", type=duration, metavar="DURATION", help="A fixed grid from --start, or from now.")
@@ -136,9 +137,9 @@ Examples:
 def add(
     target: Target,
     name: str,
-    type_: str,
     words: tuple[str, ...],
     *,
+    chain: str | None,
     cron: str | None,
     zone: str | None,
     every: float | None,
@@ -156,10 +157,11 @@ def add(
     result_ttl: float | None,
     expires: float | None,
 ) -> None:
-    """Store a schedule: a job of TYPE at each of its times.
+    """Store a schedule: a job of TYPE, or an order of a chain, at each of its times.
 
     A VALUE that reads as a number, true, false or null in JSON is that, anything else is text.
     """
+    type_, words = _told_apart(words, chain)
     values = params_of(sys.stdin.read() if params == "-" else params, words)
     from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.job import DEFAULT_PRIORITY  # noqa: PLC0415 - as above
@@ -169,6 +171,7 @@ def add(
             name,
             type_,
             values,
+            chain=chain,
             cron=cron,
             zone=zone,
             every=every,
@@ -189,6 +192,14 @@ def add(
         _warn(queue)
     coming = "it is paused" if record.paused else f"next at {local(record.next)}"
     click.echo(f"schedule {name} {'added' if new else 'replaced'}: {_when(record)}, {coming}")
+
+
+def _told_apart(words: tuple[str, ...], chain: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the type, which has no sign of equality, and the params behind it."""
+    typed = bool(words) and "=" not in words[0]
+    if typed == (chain is not None):
+        raise click.UsageError("give a TYPE, or --chain to start orders, one of the two", click.get_current_context())
+    return (words[0], words[1:]) if typed else (None, words)
 
 
 @schedules.command(epilog="Example: seatline schedules remove nightly")
@@ -231,7 +242,10 @@ def resume(target: Target, names: tuple[str, ...]) -> None:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object.")
 @pass_target
 def run(target: Target, name: str, output: str) -> None:
-    """Enqueue its job, or start its order, once, now, beside its plan; prints the id."""
+    """Enqueue its job, or start its order, once, now, beside its plan.
+
+    Prints the id.
+    """
     with target.queue() as queue:
         handle = queue.schedules.run(name)
     click.echo(json.dumps({"id": handle.id}) if output == "json" else str(int(handle.id)))
