@@ -54,6 +54,10 @@ class JobHandle:
             JobLost: the server lost it.
 
         """
+        record = self._record()
+        return self._queue.store.read(reads.handed(self._queue.store.keys, record)) if record.order else record
+
+    def _record(self) -> JobRecord:
         (record,) = self._queue.store.read(reads.job_records(self._queue.store.keys, [self.id]))
         if record is None:
             raise NoSuchJob(
@@ -65,7 +69,7 @@ class JobHandle:
 
     def state(self) -> str:
         """Ask the server for the job's state."""
-        return self.record().state
+        return self._record().state
 
     def why(self) -> list[Obstacle]:
         """Say everything that keeps the job from running now, each with what to do; empty: nothing does (W1)."""

@@ -196,7 +196,7 @@ class Queue:
         (record,) = self.store.read(reads.job_records(self.store.keys, [job_id(id)]))
         if record is None:
             raise NoSuchJob(f"job {id}: no such job. It never existed, was removed, or was trimmed by retention.")
-        return record
+        return self.store.read(reads.handed(self.store.keys, record)) if record.order else record
 
     def jobs(
         self,

@@ -262,7 +262,7 @@ class JobRecord:
 
     A step of an order has ``order``, ``chain``, ``step`` and, if it is the run for one element of a list, its number
     ``element`` (0, 1, ...). ``goto``: the step that its handler chose as the next. Its params are what its handler is
-    given, merged from the order's params and the results so far; empty once the order is gone.
+    given, merged from the order's params and the results so far; empty in a listing, and once the order is gone.
     """
 
     id: str

@@ -14,7 +14,7 @@ ended) as far as these are mappings. An element's params are its step's, and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, cast
 
 from seatline.shared.codec import join_pieces, unpack_value
@@ -63,6 +63,11 @@ class Handed:
             value=value,
             lacking=element and value is None,
         )
+
+    def filled(self, fields: Mapping[str, bytes]) -> Self:
+        """Return the same with what the order hands now: a job that was read by itself has none of it."""
+        found = type(self).read(fields if self.value is None and not self.lacking else {**fields, "element": b""})
+        return replace(self, params=found.params, outputs=found.outputs, value=found.value, lacking=found.lacking)
 
     def check(self) -> None:
         """Raise :class:`PayloadError` if what the handler must have was not handed."""

@@ -150,6 +150,15 @@ _DONE: Final[Mapping[Act, str]] = {
     "remove": "removed",
     "cancel": "cancelled",
 }
+_WAY_OUT: Final[Mapping[str, str]] = {
+    "scheduled": "It has not begun: `seatline orders why {0}` says when it does. Else remove it, and start another.",
+    "waiting": "`seatline orders why {0}` says what it waits for.",
+    "running": "It is on its way. To send it to another step: seatline orders goto {0} STEP",
+    "suspended": "To have it go on: seatline orders resume {0}",
+    "failed": "To have it go on there: seatline orders resume {0}",
+    "succeeded": "To run it again: seatline orders reset {0}, or from a step: seatline orders goto {0} STEP",
+    "cancelled": "To begin again: seatline orders reset {0}, or at a step: seatline orders goto {0} STEP",
+}
 
 
 def act(order_id: str, verb: Act, step: str | None, by: str) -> Call[str]:
@@ -168,9 +177,15 @@ def act(order_id: str, verb: Act, step: str | None, by: str) -> Call[str]:
             f"order and wait for the step (seatline orders suspend {name}), or cancel it."
         )
 
+    def state(reply: Sequence[Any]) -> WrongState:
+        found = text(reply[1])
+        return WrongState(
+            f"order {name} is {found}: it cannot be {_DONE[verb]}. {_WAY_OUT.get(found, '').format(name)}"
+        )
+
     refusals: dict[str, Refusal] = {
         "missing": lambda _: no_order(order_id),
-        "state": lambda reply: WrongState(f"order {name} is {text(reply[1])}: it cannot be {_DONE[verb]}."),
+        "state": state,
         "running": running,
         "step": lambda _: _no_step(f"order {name}", step or ""),
         "ended": lambda _: WrongState(

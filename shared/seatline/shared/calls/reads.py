@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seatline.shared.calls.base import Command, Read, text
@@ -20,6 +20,7 @@ __all__ = [
     "WorkerRecord",
     "about",
     "attempts",
+    "handed",
     "history",
     "job_records",
     "log_lines",
@@ -63,6 +64,22 @@ def job_records(keys: Keys, ids: Sequence[str]) -> Read[list[JobRecord | None]]:
         ]
 
     return Read(commands, parse)
+
+
+def handed(keys: Keys, record: JobRecord) -> Read[JobRecord]:
+    """Return the record of an order's step with what its order hands it now: params, and the results so far (O5)."""
+    order, element = record.order or "", record.element
+    if element is None:
+        command: Command = ("HGETALL", keys.order(order, "data"))
+    else:
+        command = ("HMGET", keys.order(order, f"each:{record.step}"), "base", f"e.{element}")
+
+    def parse(replies: Sequence[Any]) -> JobRecord:
+        flat = replies[0] if element is None else (b"params", replies[0][0] or b"", b"item.value", replies[0][1] or b"")
+        fields = {text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        return replace(record, handed=record.handed and record.handed.filled(fields))
+
+    return Read([command], parse)
 
 
 def _stamped(lines: Sequence[bytes]) -> list[tuple[dt.datetime, str]]:

@@ -184,11 +184,21 @@ local function with_runs(self)
       job[2] and '[' .. job[2] .. ']' or '', id, job[3] or 0, job[4] or '-', job[5] or '-', ends))
   end
 
-  -- A run of a step was lost, or has failed and will be tried again.
+  -- A run of a step is to begin again: it was lost, handed back (ends: nil), or has failed and will be tried again. If its
+  -- order is to go no further, or is to be gone, it does not (O6, O8).
   function self.told(id, order, ends)
     local o = self.read(order)
+    if not o then return end
     local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started')
-    if o then note_run(o, id, job, ends) end
+    if ends then note_run(o, id, job, ends) end
+    if not o.leaving and (o.state == 'running' or o.state == 'scheduled') then return end
+    if o.leaving and job[2] then
+      self.take_back(id)
+      redis.call('ZREM', o.key .. ':each:' .. job[1] .. ':jobs', id)
+    end
+    self.park(o)
+    self.leave(o)
+    self.save(o)
   end
 
   -- The job of a step has ended for good. `result`: what it returned, or ''; `said`: further fields of its hash that were

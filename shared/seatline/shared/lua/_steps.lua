@@ -56,14 +56,16 @@ local function with_steps(self)
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
-    local out = {}
+    local out, freed = {}, 0
     for i, step in ipairs(behind) do
       place(o, step, nil)
       self.forget_each(o, step)
       out[i] = 'out.' .. step
+      if o.bytes then freed = freed + redis.call('HSTRLEN', o.key .. ':data', out[i]) end
       self.set_ended(o, step, false)
     end
     redis.call('HDEL', o.key .. ':data', unpack(out))
+    if freed > 0 then put(o, 'bytes', math.max(0, o.bytes - freed)) end
     self.arrive(o, target)
   end
 
@@ -150,7 +152,7 @@ local function with_steps(self)
       self.note(o, 'step ' .. name .. ' set back, ' .. n .. ' of ' .. most .. ', until ' .. due)
       self.arrive(o, name, due)
     else
-      put(o, 'after_error', name .. ' ' .. why)
+      put(o, 'after_error', (self.step(o, so) or {}).aside and name .. ' ' .. why or false)
       place(o, name, nil)
       local cannot = self.jump(o, so)
       if cannot then self.fail(o, name, why .. '; ' .. cannot) end

@@ -22,8 +22,9 @@ for _, step in ipairs(opening) do
   if #heads > 0 then redis.call('ZREM', line, unpack(heads)) end
   for _, head in ipairs(heads) do
     local o = self.read(string.match(head, ' (.*)$') or '')
-    if o and o.state == 'running' and string.find(o.at[step] or '', '^held') then
-      self.arrive(o, step)
+    local due = o and string.match(o.at[step] or '', '^held@?(%d*)$')
+    if due and o.state == 'running' then
+      self.arrive(o, step, due ~= '' and due)
       self.over(o)
       self.save(o)
     end

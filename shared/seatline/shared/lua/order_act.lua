@@ -63,12 +63,12 @@ local function go_on()
       self.place(o, name, expanded and 'each' or 'held')
     end
   end
-  self.put(o, 'error', false)
-  self.put(o, 'error_step', false)
-  self.put(o, 'suspended', false)
-  self.put(o, 'finished', false)
+  for _, field in ipairs({'error', 'error_step', 'suspended', 'finished'}) do self.put(o, field, false) end
   if redis.call('ZSCORE', ns .. 'chain:' .. o.chain .. ':started', id) then
     self.to_state(o, 'running')
+    self.go(o)
+  elseif o.due and tonumber(o.due) > now and redis.call('HEXISTS', o.key, 'started') == 0 then
+    self.to_state(o, 'scheduled')
     self.go(o)
   else
     self.line_up_order(o)
@@ -82,6 +82,7 @@ local told = nil
 if to or act == 'reset' then
   self.park(o)
   o.line, o.at, o.halted, o.saved = {}, {}, true, false
+  self.put(o, 'after_error', false)
   if act == 'reset' then self.begin_anew(o) else self.jump(o, step) end
   o.halted = nil
   if o.state ~= 'suspended' or act == 'resume' then go_on() else self.over(o) end
@@ -92,7 +93,8 @@ elseif act == 'suspend' then
   self.put(o, 'suspended', now .. ' ' .. by)
   self.to_state(o, 'suspended')
 elseif act == 'skip' then
-  self.put(o, 'skips', (o.skips and o.skips .. ' ' or '') .. step)
+  local skips, skip = self.listed(o.skips)
+  if not skip[step] then self.put(o, 'skips', table.concat(skips, ' ') .. (skips[1] and ' ' or '') .. step) end
   local word = o.at[step]
   self.leave_gate(o, step)
   if word and string.find(word, '^%d+$') then self.place(o, step, self.take_back(word)) end
