@@ -177,7 +177,7 @@ def started(own: str, params: dict[str, Any] | None = None, *, replace: bool = F
 def ended_by(taken: Taken, outcome: str, *, goto: str = "") -> Report:
     """A report of a step's job; ``outcome`` may be 'retry'."""
     if outcome == "succeeded":
-        return Report(taken.id, taken.token, outcome, ["goto", goto] if goto else [], b"\x81\xa1a\x01")
+        return Report(taken.id, taken.token, outcome, ["goto", goto] if goto else [], b"\x81\xa1a\x01", AN_HOUR)
     if outcome == "retry":
         return Report(
             taken.id, taken.token, outcome, ["error", "no"], attempt_text(1, "w1", "Sad", "no", "").encode(), 5000
