@@ -27,7 +27,8 @@ schedule:<name>                       hash    cron and zone, or every (ms) and a
 expiring                              zset    jobs not to start after a moment: score = that (epoch ms); one that has
                                               started or ended stays until then
 chains, chain:<name>                  set,    version (the newest), title, max_orders, changed, stopped, stop.<step>,
-                                      hash    skip.<step> (since when, by whom), opening (steps started again)
+                                      hash    skip.<step> (since when, by whom), opening (steps started again, or
+                                              skipped), passing.<step> (the order with which that goes on)
 chain:<name>:<version>                hash    a version: steps, first, title, digest, made, by, orders (that have it), and
                                               step.<step>: type=... next=... on_error=... ...
 chain:<name>:started                  zset    its orders that have entered and not ended: score = number

@@ -1,6 +1,7 @@
 -- _elements: a step that runs once for every element of a list (O14). Its first job is an expansion: a worker stores the
 -- elements, e.<i>, and reports how many. Their jobs are made so many at a time; results, r.<i>, are joined to one list.
--- :jobs holds the jobs under way, :bad the elements to be run again when the order is resumed. Needs _base.
+-- :jobs holds the jobs under way, :bad the elements to be run when the order is resumed: those that failed, and those whose
+-- jobs were taken back. Needs _base.
 local function with_elements(self)
   local UNDER_WAY_MOST, BYTES_MOST, NIL, EMPTY = 200, 8388608, string.char(192), string.char(144)  -- as msgpack writes them
 

@@ -141,6 +141,9 @@ local function orders()
     return not c.stopped and (not c.most or redis.call('ZCARD', ns .. 'chain:' .. chain .. ':started') < c.most)
   end
 
+  -- Whether some stand in front of it, and enter before anybody else does.
+  function self.is_line(chain) return redis.call('EXISTS', ns .. 'chain:' .. chain .. ':waiting') == 1 end
+
   function self.to_state(o, state)
     if o.state == state then return end
     redis.call('ZREM', ns .. 'orders:' .. o.state, o.id)
@@ -184,7 +187,7 @@ local function orders()
   -- It enters, or waits in front of the chain.
   function self.line_up_order(o)
     local c = self.gate(o.chain)
-    if not c.stopped and not c.most then
+    if not c.stopped and not c.most and not self.is_line(o.chain) then
       self.enter(o)
       self.go(o)
       return self.save(o)
@@ -201,7 +204,7 @@ local function orders()
     local out = {}
     for i, step in ipairs(self.listed(o.ended)) do out[i] = 'out.' .. step end
     if #out > 0 then redis.call('HDEL', o.key .. ':data', unpack(out)) end
-    o.ended, o.saved = '', false
+    o.line, o.at, o.ended, o.saved = {}, {}, '', false
     for _, field in ipairs({'setbacks', 'skips', 'runs', 'bytes', 'after_error'}) do self.put(o, field, false) end
     local first = redis.call('HGET', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first')
     for _, step in ipairs((self.listed(first))) do self.place(o, step, 'held') end
@@ -247,6 +250,33 @@ local function orders()
     end
     o.gone, known[o.id] = true, nil
     if had_entered and self.gate(o.chain).most and self.admit(o.chain, 2) then self.admit_later(o.chain) end
+  end
+
+  -- An order of that chain cannot be read: it counts no more, so that it stops no other (O13).
+  function self.orphaned(id, chain)
+    if not chain or redis.call('ZREM', ns .. 'chain:' .. chain .. ':started', id) == 0 then return end
+    if self.gate(chain).most and self.admit(chain, 2) then self.admit_later(chain) end
+  end
+
+  -- Forget what is left of an order that cannot be read. Returns whether there was anything.
+  function self.erase_orphan(id)
+    local key, found = ns .. 'order:' .. id, 0
+    local v = redis.call('HMGET', key, 'chain', 'version', 'number', 'eached')
+    for _, state in ipairs({'scheduled', 'waiting', 'running', 'suspended', 'failed', 'succeeded', 'cancelled'}) do
+      found = found + redis.call('ZREM', ns .. 'orders:' .. state, id)
+    end
+    for _, step in ipairs((self.listed(v[4]))) do
+      local each = key .. ':each:' .. step
+      redis.call('DEL', each, each .. ':jobs', each .. ':bad')
+    end
+    for _, chain in ipairs(v[1] and {v[1]} or redis.call('SMEMBERS', ns .. 'chains')) do
+      if v[3] then redis.call('ZREM', ns .. 'chain:' .. chain .. ':waiting', v[3] .. ' ' .. id) end
+      self.orphaned(id, chain)
+    end
+    if v[1] and v[2] then redis.call('HINCRBY', ns .. 'chain:' .. v[1] .. ':' .. v[2], 'orders', -1) end
+    found = found + redis.call('DEL', key, key .. ':data', key .. ':history')
+    if found > 0 then redis.call('HINCRBY', ns .. 'about', 'removed', 1) end
+    return found > 0
   end
 
   -- Forget old ended orders: at most two for each that has ended in this call, and `more` of each state.

@@ -91,7 +91,7 @@ local function with_runs(self)
           end
         end
       end
-      leave_place(id, job[1], job[2], job[3])
+      if job[2] or job[1] == 'scheduled' then leave_place(id, job[1], job[2], job[3]) end
       tell_end(id, job[5])
       erase(id)
       redis.call('HINCRBY', ns .. 'about', 'removed', 1)
@@ -105,13 +105,22 @@ local function with_runs(self)
       local word = o.at[step]
       if string.find(word, '^%d+$') then
         self.place(o, step, self.take_back(word) or word)
+      elseif word == 'each' then
+        local each = o.key .. ':each:' .. step
+        local jobs = redis.call('ZRANGE', each .. ':jobs', 0, -1, 'WITHSCORES')
+        for i = 1, #jobs, 2 do
+          if self.take_back(jobs[i]) then
+            redis.call('ZREM', each .. ':jobs', jobs[i])
+            redis.call('ZADD', each .. ':bad', jobs[i + 1], jobs[i + 1])
+          end
+        end
       elseif string.find(word, '^held') then
         self.leave_gate(o, step)
       end
     end
   end
 
-  -- What runs of it is asked to stop, and elements that wait are taken back.
+  -- What runs of it is asked to stop; it is parked.
   function self.stop_runs(o, by)
     local function stop(id)
       local worker = redis.call('HGET', ns .. 'job:' .. id, 'worker')
@@ -122,9 +131,7 @@ local function with_runs(self)
     for _, step in ipairs(o.line) do
       if string.find(o.at[step], '^%d+$') then stop(o.at[step]) end
       local jobs = o.key .. ':each:' .. step .. ':jobs'
-      for _, id in ipairs(redis.call('ZRANGE', jobs, 0, -1)) do
-        if self.take_back(id) then redis.call('ZREM', jobs, id) else stop(id) end
-      end
+      for _, id in ipairs(redis.call('ZRANGE', jobs, 0, -1)) do stop(id) end
     end
   end
 
@@ -147,19 +154,23 @@ local function with_runs(self)
   -- A step's job is about to be handed over. Returns what goes with it; nil: its order waits in front of the step, or
   -- passes it, and the job is gone; or its order is lost, and it is interrupted.
   function self.begins(id, order, step, element, chain, enters)
-    if not element and not enters and chain then
+    if step and chain and not element and not enters then
       local _, gate = self.gate(chain, step)
-      local data = gate == 'open' and self.handed(order, step) or {}
+      local v = redis.call('HMGET', ns .. 'order:' .. order, 'now', 'chain', 'version', 'state', 'number', 'priority')
+      local whole = v[1] and v[2] and v[3] and v[4] and v[5] and v[6]
+      local here = whole and string.find(' ' .. v[1] .. ' ', ' ' .. step .. '=' .. id .. ' ', 1, true)
+      local data = here and gate == 'open' and self.handed(order, step) or {}
       if data[1] then return data end
     end
     local o = self.read(order)
+    if not o then self.orphaned(order, chain) end
     if not o or not step or not (element or o.at[step] == id) then
       redis.call('HSET', ns .. 'job:' .. id, 'error', 'its order ' .. order .. ' is lost, or is no longer at this step')
       finish(id, 'interrupted')
       return nil
     end
     if element then return self.handed(order, step, element) end
-    local crowded = o.state == 'scheduled' and not self.has_room(o.chain)
+    local crowded = o.state == 'scheduled' and (not self.has_room(o.chain) or self.is_line(o.chain))
     local _, gate = self.gate(o.chain, step)
     if o.state == 'scheduled' and not crowded then
       self.enter(o)
@@ -205,8 +216,9 @@ local function with_runs(self)
   -- written with its end.
   function self.ended(id, order, outcome, result, said)
     local o = self.read(order)
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'expand')
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'expand', 'chain')
     local name, element, s = job[1], job[2], o and job[1] and self.step(o, job[1])
+    if not o then self.orphaned(order, job[7]) end
     if not (o and name) then return end
     if not s then
       if o.at[name] == id or o.at[name] == 'each' then self.fail(o, name, 'its chain has no such step') end

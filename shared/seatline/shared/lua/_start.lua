@@ -31,11 +31,13 @@ local function start_order(at)
   local self = orders()
   local o = self.read(id)
   if waits then self.put(o, 'due', due) end
-  for _, step in ipairs(self.listed(redis.call('HGET', plan, 'first'))) do
-    self.place(o, step, 'held')
-    if waits then self.arrive(o, step) end
+  for _, step in ipairs((self.listed(redis.call('HGET', plan, 'first')))) do self.place(o, step, 'held') end
+  if waits then
+    self.go(o)
+    self.save(o)
+  else
+    self.line_up_order(o)
   end
-  if waits then self.save(o) else self.line_up_order(o) end
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', id, 'state', o.state)
   return o
 end

@@ -14,6 +14,13 @@ local function with_steps(self)
     if self.is_live(o) then self.finish(o, 'failed') end
   end
 
+  -- Whether it stands failed at some step.
+  function self.is_failed(o)
+    for _, step in ipairs(o.line) do
+      if o.at[step] == 'failed' then return true end
+    end
+  end
+
   -- In front of a step: it becomes a job now, or at `due`, or not yet.
   function self.arrive(o, name, due)
     local s = self.step(o, name)
@@ -23,7 +30,7 @@ local function with_steps(self)
     place(o, name, due and 'held@' .. due or 'held')
     local skips, skip = {}, {}
     if o.skips then skips, skip = listed(o.skips) end
-    if skip[name] or gate == 'skip' then
+    if skip[name] or (gate == 'skip' and o.state ~= 'scheduled') then
       if skip[name] then put(o, 'skips', skips[2] and table.concat(without(skips, name), ' ') or false) end
       self.note(o, 'step ' .. name .. ' passed without running')
       return self.follow(o, name, s)
@@ -74,30 +81,71 @@ local function with_steps(self)
     if #o.line == 0 and self.is_live(o) and not o.halted then self.finish(o, o.leaving == 'cancel' and 'cancelled' or 'succeeded') end
   end
 
+  -- Why it came to a step aside, if that is because another failed: that step and its error. It is forgotten.
+  local function take_error(o, aside)
+    local rest, step, why = {}, nil, nil
+    for line in string.gmatch(o.after_error or '', '[^\n]+') do
+      local at, failed, text = string.match(line, '^(%S+) (%S+) (.*)$')
+      if at == aside then step, why = failed, text else rest[#rest + 1] = line end
+    end
+    put(o, 'after_error', #rest > 0 and table.concat(rest, '\n'))
+    return step, why
+  end
+
+  -- It goes to a step by somebody's will: it leaves all others, but for branches that run beside that step (O8, O14). It is
+  -- parked, and nothing of it runs.
+  function self.send(o, target)
+    local related, to = {[target] = true}, self.step(o, target)
+    for _, way in ipairs({'after', 'next'}) do
+      local list, i = {target}, 1
+      while list[i] do
+        for _, name in ipairs((self.step(o, list[i]) or {[way] = {}})[way]) do
+          if not related[name] then list[#list + 1], related[name] = name, true end
+        end
+        i = i + 1
+      end
+    end
+    for _, name in ipairs(listed(table.concat(o.line, ' '))) do
+      local s = self.step(o, name)
+      if to.aside or not s or s.aside or related[name] then
+        place(o, name, nil)
+        take_error(o, name)
+      end
+    end
+    take_error(o, target)
+    self.jump(o, target)
+  end
+
   -- A step has ended well, or is passed: to what follows (O2, O14), or to `target` (O15).
   function self.follow(o, name, s, target)
     place(o, name, nil)
     self.set_ended(o, name, true)
     target = target or (s.aside and s['then'])
+    local failed, why_failed = nil, nil
+    if s.aside and not target then failed, why_failed = take_error(o, name) end
     if target then
       local why = self.jump(o, target)
       if why then
         self.set_ended(o, name, false)
         return self.fail(o, name, why)
       end
-      put(o, 'after_error', false)
-    elseif s.aside and o.after_error then
-      -- It had come here because another step failed, and leads nowhere: that failure stands.
-      local step, why = string.match(o.after_error, '^(%S+) (.*)$')
-      put(o, 'after_error', false)
-      return self.fail(o, step, why)
+      if s.aside then take_error(o, name) end
+    elseif failed then  -- it leads nowhere, so what led here stands
+      return self.fail(o, failed, why_failed)
     else
+      local open = {}
       for _, next in ipairs(s.next) do
         local all = not o.at[next] and not self.has_ended(o, next)
         for _, before in ipairs((self.step(o, next) or {after = {}}).after) do
           all = all and (before == name or self.has_ended(o, before))
         end
-        if all then self.arrive(o, next) end
+        if all then
+          place(o, next, 'held')
+          open[#open + 1] = next
+        end
+      end
+      for _, next in ipairs(open) do
+        if o.at[next] == 'held' then self.arrive(o, next) end
       end
     end
     self.over(o)
@@ -152,10 +200,16 @@ local function with_steps(self)
       self.note(o, 'step ' .. name .. ' set back, ' .. n .. ' of ' .. most .. ', until ' .. due)
       self.arrive(o, name, due)
     else
-      put(o, 'after_error', (self.step(o, so) or {}).aside and name .. ' ' .. why or false)
+      if s.aside then take_error(o, name) end
+      if (self.step(o, so) or {}).aside then
+        put(o, 'after_error', (o.after_error and o.after_error .. '\n' or '') .. so .. ' ' .. name .. ' ' .. why)
+      end
       place(o, name, nil)
       local cannot = self.jump(o, so)
-      if cannot then self.fail(o, name, why .. '; ' .. cannot) end
+      if cannot then
+        take_error(o, so)
+        self.fail(o, name, why .. '; ' .. cannot)
+      end
     end
   end
 end

@@ -1,5 +1,6 @@
 -- chain_admit: let orders that stand in front of a chain, or of a step that was stopped, go on as far as they may: a bite of
--- them. Workers are told of it like of a schedule. Idempotent by nature: unnumbered.
+-- them. If the step is skipped, those whose job waits pass it too, whoever could run that. Workers are told of it like of a
+-- schedule. Idempotent by nature: unnumbered.
 --
 -- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
@@ -12,6 +13,23 @@
 -- Events   order id, state
 local name, BITE = ARGV[1], 100
 local key, self = ns .. 'chain:' .. name, orders()
+
+-- Orders whose job of a skipped step waits pass it, from the one with that number on. Returns where to go on, or nil.
+local function pass(step, from)
+  local found = redis.call('ZRANGEBYSCORE', key .. ':started', from, '+inf', 'WITHSCORES', 'LIMIT', 0, BITE)
+  for i = 1, #found, 2 do
+    local o = self.read(found[i])
+    local job = o and o.state == 'running' and string.match(o.at[step] or '', '^%d+$')
+    local back = job and self.take_back(job)
+    if back then
+      self.place(o, step, back)
+      self.arrive(o, step)
+      self.over(o)
+      self.save(o)
+    end
+  end
+  return #found == 2 * BITE and string.format('%.0f', found[#found] + 1) or nil
+end
 
 redis.call('ZREM', ns .. 'schedules', 'chain:' .. name)
 local opening, more = self.listed(redis.call('HGET', key, 'opening')), false
@@ -29,8 +47,11 @@ for _, step in ipairs(opening) do
       self.save(o)
     end
   end
-  more = more or #heads == left
-  if #heads < left then
+  local passing = 'passing.' .. step
+  local from = gate == 'skip' and pass(step, redis.call('HGET', key, passing) or '-inf')
+  if from then redis.call('HSET', key, passing, from) else redis.call('HDEL', key, passing) end
+  more = more or #heads == left or from
+  if #heads < left and not from then
     local still = self.without(self.listed(redis.call('HGET', key, 'opening')), step)
     if #still == 0 then redis.call('HDEL', key, 'opening') else redis.call('HSET', key, 'opening', table.concat(still, ' ')) end
   end

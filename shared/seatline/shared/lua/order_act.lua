@@ -28,6 +28,10 @@ local known = lane_known(lane, number, digest)
 if known then return known end
 local self = orders()
 local o = self.read(id)
+if not o and act == 'remove' and self.erase_orphan(id) then
+  orders_done()
+  return lane_keep(lane, number, digest, {'ok', 'removed'})
+end
 if not o or (act == 'reset' and redis.call('HEXISTS', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first') == 0) then
   return lane_keep(lane, number, digest, {'missing'})
 end
@@ -81,9 +85,8 @@ self.note(o, act .. (step ~= '' and ' ' .. step or '') .. ' by ' .. by)
 local told = nil
 if to or act == 'reset' then
   self.park(o)
-  o.line, o.at, o.halted, o.saved = {}, {}, true, false
-  self.put(o, 'after_error', false)
-  if act == 'reset' then self.begin_anew(o) else self.jump(o, step) end
+  o.halted = true
+  if act == 'reset' then self.begin_anew(o) else self.send(o, step) end
   o.halted = nil
   if o.state ~= 'suspended' or act == 'resume' then go_on() else self.over(o) end
 elseif act == 'resume' then
@@ -98,12 +101,9 @@ elseif act == 'skip' then
   local word = o.at[step]
   self.leave_gate(o, step)
   if word and string.find(word, '^%d+$') then self.place(o, step, self.take_back(word)) end
-  if word and o.state == 'failed' then
-    self.forget_each(o, step)
-    go_on()
-  elseif word then
-    self.arrive(o, step)
-  end
+  if word == 'failed' then self.forget_each(o, step) end
+  if word then self.arrive(o, step) end
+  if word == 'failed' and not self.is_failed(o) then go_on() end
 else
   self.park(o)
   self.put(o, 'leaving', act)
