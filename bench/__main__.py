@@ -15,9 +15,10 @@ from bench.cases import Bench
 from bench.measure import Record
 from bench.systems import System
 
-GROUPS = ("enqueue", "drain", "life", "latency", "executors", "orders", "idle", "memory", "backlog", "types")
+GROUPS = ("enqueue", "drain", "life", "latency", "executors", "orders", "due", "idle", "memory", "backlog", "types")
 QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES, QUICK_IDLE = 4_000, 1, 50, 10.0
 IDLE_SECONDS = 30.0
+DUE_GAP_MS = 50.0
 BATCH = cases.BATCH
 TYPES_SLOTS = 8
 STANDING_JOBS = 20_000
@@ -118,6 +119,7 @@ def main(
             "latency": partial(run.latency, samples),
             "executors": partial(run.executors, samples),
             "orders": run.orders,
+            "due": partial(run.due, samples // 3),
             "idle": partial(run.idle, QUICK_IDLE if quick else IDLE_SECONDS),
             "memory": run.memory,
             "backlog": partial(run.backlog, _numbers(lengths), quick=quick),
@@ -207,6 +209,10 @@ class Run:
                 return cases.drain(bench, system, self.jobs, at_once)
 
             self._measure(f"orders {slots} slots", "orders", take, slots=slots)
+
+    def due(self, samples: int) -> None:
+        """How late an idle worker begins what is due at a moment to come."""
+        self._measure("due", "due", partial(cases.latency, samples=samples, gap_ms=DUE_GAP_MS))
 
     def idle(self, seconds: float) -> None:
         """Commands of idle workers, all at the same time: they leave each other alone."""

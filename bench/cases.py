@@ -7,7 +7,8 @@ What a case shows, and what it does not:
   (some dozens of commands over all jobs), never in the rate. Not the rate of a fleet, and not of a queue that is
   filled meanwhile.
 * `life`: the server's CPU for jobs that are enqueued one by one, then drained. What is kept of them stays.
-* `latency`: an idle worker and a paced producer. Not the latency under load.
+* `latency`: an idle worker and a paced producer. Not the latency under load. Of what is due at a moment to come it is the
+  time from that moment to the handler's start: the server's moments are whole milliseconds, so half of one is its share.
 * `idle`: what a worker sends when there is nothing to do. The window is half a minute: rarer calls may be missed.
 * `memory`: waiting jobs only, enqueued one by one, the server's `used_memory`, events and all; the cost of finished
   jobs that are kept is not in it.
@@ -156,10 +157,10 @@ def census(bench: Bench, system: System, slots: int) -> Metrics:
         return {"sent_commands": counted.sent / jobs}
 
 
-def latency(bench: Bench, system: System, samples: int) -> Metrics:
+def latency(bench: Bench, system: System, samples: int, gap_ms: float = 12.0) -> Metrics:
     """Time from just before the enqueue call to the handler's start, the worker being idle, in milliseconds."""
     with bench.server() as server:
-        spec = replace(bench.spec(server, system), jobs=samples)
+        spec = replace(bench.spec(server, system), jobs=samples, gap_ms=gap_ms)
         with (
             _opened(bench, system, replace(spec, act="listen")) as listener,
             _opened(bench, system, replace(spec, act="send")) as sender,

@@ -39,6 +39,8 @@ PLACED = (
     Section("Executors, idle pick-up, p99 ms", "executors", "p99_ms"),
     Section("Steps of orders of three, and plain jobs, a second", "orders", "rate"),
     Section("Steps of orders, in scripts us", "orders", "script_us"),
+    Section("Start lag of what is due at a moment to come, p50 ms", "due", "p50_ms"),
+    Section("Start lag, p99 ms", "due", "p99_ms"),
     Section("Idle pick-up, p50 ms", "latency", "p50_ms"),
     Section("Idle pick-up, p99 ms", "latency", "p99_ms"),
 )

@@ -10,10 +10,14 @@ cannot be done in children: there a drain's time is that of the worker's whole r
 Variant ``orders`` puts the same number of runs of a handler into orders of three steps each. A step returns a small mapping,
 which is stored, handed on, and merged into the next step's params: what a chain is for, and a plain job does not pay.
 
+Variants ``due``, ``due-order`` and ``due-schedule`` measure how late a worker begins what is due at a moment to come: a job
+with a delay, an order with one, and a schedule whose first moment it is.
+
 Jobs are spread over `Spec.types` types, and the worker has a handler for each of them. The peers run their handlers
 inside the worker process, so a comparison needs Seatline's to run in threads; a child process costs more a job.
 """
 
+import datetime as dt
 import time
 from itertools import cycle, islice
 from typing import Any
@@ -26,6 +30,7 @@ from seatline.worker import Context, Handlers, Worker
 POOL = "bench"
 FEW = 1000
 STEPS = 3
+AHEAD = 0.3  # seconds until what is sent is due
 
 
 class SeatlineClient:
@@ -42,12 +47,26 @@ class SeatlineClient:
         if self.uses:
             self.queue.pools.set(POOL, max(spec.slots, 1))
         self.orders = spec.variant == "orders"
-        if self.orders:
+        self.due = spec.variant.removeprefix("due") if spec.variant.startswith("due") else None
+        if self.orders or self.due == "-order":
             self.queue.define(Chain("bench", [Step(f"step{number}", self.types[0]) for number in range(STEPS)]))
 
     def enqueue(self, sent: int, number: int) -> None:
-        """Enqueue one job."""
+        """Enqueue one job; or what starts one in a while, if lateness is measured."""
+        if sent and self.due is not None:
+            self._enqueue_ahead(sent + int(AHEAD * 1e9), number)
+            return
         self.queue.enqueue(self.types[number % len(self.types)], {"file": agent.FILE, "sent": sent})
+
+    def _enqueue_ahead(self, due: int, number: int) -> None:
+        params, kind = {"file": agent.FILE, "sent": due}, self.types[0]
+        if self.due == "-schedule":
+            start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=AHEAD)
+            self.queue.schedules.add(f"bench{number}", kind, params, every=3600, start=start)
+        elif self.due == "-order":
+            self.queue.start("bench", params, delay=AHEAD)
+        else:
+            self.queue.enqueue(kind, params, delay=AHEAD)
 
     def enqueue_many(self, numbers: range) -> None:
         """Enqueue a batch by the bulk call."""

@@ -19,6 +19,7 @@ INSTALL_SECONDS = 300
 ALL_SLOTS = (1, 8, 50)
 EXECUTOR_SLOTS = (8, 50)
 OURS = "bench.seatline_case"
+DUE = ("due", "due-order", "due-schedule")
 PEER_GROUPS = ("enqueue", "drain", "latency", "idle", "memory")
 
 
@@ -108,6 +109,7 @@ SYSTEMS = {
         System(name="seatline-process", module=OURS, variant="process", slots=(1, 8), groups=("executors",)),
         System(name="seatline-shell", module=OURS, variant="shell", share=0.05, slots=(8,), groups=("executors",)),
         System(name="seatline-orders", module=OURS, variant="orders", slots=(8, 50), groups=("orders",)),
+        *(System(name=f"seatline-{due}", module=OURS, variant=due, groups=("due",)) for due in DUE),
         System(name="bullmq", share=2.0, groups=(*PEER_GROUPS, "life", "backlog")),
         System(name="bullmq-priority", variant="priority"),
         System(name="huey", module=HUEY, share=0.4, needs="huey"),
@@ -117,9 +119,28 @@ SYSTEMS = {
     )
 }
 EXECUTORS = ("seatline-async", "seatline-process", "seatline-shell")
+OURS_DUE = tuple(f"seatline-{due}" for due in DUE)
 PEERS = ("bullmq", "huey", "rq", "bare")
-STOCK = ("seatline", "scripts", "seatline-seats", "scripts-seats", "seatline-trim", *EXECUTORS, "seatline-orders", *PEERS)
-REQUIRED = ("seatline", "scripts", "seatline-seats", *EXECUTORS, "seatline-orders", *PEERS)  # without one there is no README
+STOCK = (
+    "seatline",
+    "scripts",
+    "seatline-seats",
+    "scripts-seats",
+    "seatline-trim",
+    *EXECUTORS,
+    "seatline-orders",
+    *OURS_DUE,
+    *PEERS,
+)
+REQUIRED = (
+    "seatline",
+    "scripts",
+    "seatline-seats",
+    *EXECUTORS,
+    "seatline-orders",
+    *OURS_DUE,
+    *PEERS,
+)  # without one there is no README
 
 
 def install_bullmq() -> None:

@@ -123,6 +123,14 @@ TARGETS = (
     ),
     Target("idle pick-up, p50", 1, median("latency", "seatline", "p50_ms"), unit="ms", least=False),
     Target("idle pick-up, p99", 2, median("latency", "seatline", "p99_ms"), unit="ms", least=False),
+    *(
+        Target(f"start lag of {what}, p99", 20, median("due", system, "p99_ms"), unit="ms", least=False)
+        for what, system in (
+            ("a delayed job", "seatline-due"),
+            ("an order", "seatline-due-order"),
+            ("a schedule", "seatline-due-schedule"),
+        )
+    ),
     Target(
         "process isolation, 8 children, jobs/s",
         5000,
