@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from harness.processes import Child
 from harness.server import RealServer
+from redis import Redis
+from rules.fake_worker import FakeWorker
+from rules.order_hand import TYPES, Hand
+from rules.order_look import disagreements
 from rules.support import ProcessWorker, ThreadWorker
 
 from seatline.producer import Queue
@@ -46,6 +50,15 @@ def durable_server(private_server: Callable[..., RealServer]) -> RealServer:
 def queue(make_queue: Callable[..., Queue]) -> Queue:
     """A queue on the test's namespace of the shared server."""
     return make_queue()
+
+
+@pytest.fixture
+def hand(server: RealServer, namespace: str, redis: Redis) -> Iterator[Hand]:
+    """Work on the steps of orders by hand; in the end orders, chains and jobs must agree."""
+    offer: dict[str, dict[str, int]] = {type_: {} for type_ in TYPES}
+    with contextlib.closing(FakeWorker(server.url, namespace, offer, slots=8)) as worker:
+        yield Hand(worker)
+        assert disagreements(redis, namespace) == []
 
 
 @pytest.fixture
