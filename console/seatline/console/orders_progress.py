@@ -179,7 +179,7 @@ class Scene:
                 state,
                 here=True,
                 started=run.started if run else None,
-                note=f"{note}; {now:,} are jobs now",
+                note=f"{note}; {now:,} under way",
             )
         if word == "failed":
             error = (self.order.error or "").removeprefix(f"step {name}: ") if self.order.error_step == name else ""
