@@ -1,7 +1,7 @@
-"""docs/handlers.md and docs/lifecycle.md: each section is done as it says, against a real server.
+"""docs/chains.md, docs/handlers.md and docs/lifecycle.md: each section is done as it says, against a real server.
 
-They exhibit C1 (what a worker prints), C4 and C5 (seats and logins), C8 and C9 (hooks), C10, C12 (children), C13
-(stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler can say), C18 (commands).
+They exhibit O4 to O15 but O7 and O12 (chains), C1 (what a worker prints), C4 and C5 (seats and logins), C8 and C9 (hooks),
+C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler can say), C18 (commands).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.processes import Child
 from harness.server import RealServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-BOOKS = ("handlers.md", "lifecycle.md")
+BOOKS = ("chains.md", "handlers.md", "lifecycle.md")
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 
 StartServer = Callable[..., RealServer]
@@ -34,7 +34,9 @@ def test_a_section_is_as_it_says(section: Section, tmp_path: Path, private_serve
 def test_nothing_on_a_page_is_left_out(book: str) -> None:
     page = (DOCS / book).read_text("utf-8")
     steps = [step for section in sections_of(page) for step in section.steps]
-    assert len(re.findall(r"^```python", page, re.MULTILINE)) == sum(not isinstance(step, Line) for step in steps)
+    assert len(re.findall(r"^```(?:python|toml)", page, re.MULTILINE)) == sum(
+        not isinstance(step, Line) for step in steps
+    )
     assert len(re.findall(r"^\$ ", page, re.MULTILINE)) == sum(isinstance(step, Line) for step in steps)
 
 

@@ -1,8 +1,8 @@
-"""README.md: its worker and its producer do what it says, against a real server.
+"""README.md: its worker and its producer do what it says, against a real server, and so does its chain (O1, O2).
 
 A fence after the line ``<!-- run: worker -->`` or ``<!-- run: producer -->`` is a module, with the name that the line above
 has in code, else ``farm.py`` or ``produce.py``. A ``text`` fence right after it is what it prints; a line ``...`` there is
-any lines.
+any lines. The section of the chain is played as the pages of docs/ are (``transcript``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from docs.transcript import play, sections_of
 from harness.processes import Child
 from harness.server import RealServer
 from harness.waiting import wait_until
@@ -129,6 +130,17 @@ def test_the_readme_has_a_worker_and_a_producer() -> None:
 def test_the_readme_works(tmp_path: Path, private_server: Callable[..., RealServer], spawn: Spawn) -> None:
     printed = run_page(README.read_text("utf-8"), tmp_path, private_server(), spawn)
     assert all(printed), "a producer of the README shows nothing"
+
+
+def test_its_chain_survives_a_kill(tmp_path: Path, private_server: Callable[..., RealServer], spawn: Spawn) -> None:
+    _, heading, rest = README.read_text("utf-8").partition("## A chain that survives a kill\n")
+    (section,) = sections_of(heading + rest.partition("\n## ")[0])
+    server = private_server()
+    play(section, tmp_path, server, spawn)
+    (namespace,) = namespaces(server)
+    with Queue(server.url, namespace=namespace) as queue:
+        runs = [(run.step, run.outcome, run.attempt) for run in queue.order(1).history() if run.step]
+    assert runs == [("check", "succeeded", 1), ("publish", "lost", 1), ("publish", "succeeded", 2)]
 
 
 PAGE = """

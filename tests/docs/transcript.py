@@ -2,14 +2,14 @@
 
 A section (``##``) is one story, in a folder and a namespace of its own:
 
-* a python fence right below a line that begins with its name in code (```farm.py```) is that file
+* a python or toml fence right below a line that begins with its name in code (```farm.py```) is that file
 * in a ``console`` fence, ``$`` begins a line for the shell; what stands below it is what that prints to standard output.
   It must end with exit code 0. One that only looks is typed again until its answer comes
 * a line that ends with ``&`` is a worker: the next line is typed once it is there; at the end of the section it gets SIGTERM
-  unless it has ended, and must end with 0
+  unless it has ended, and must end with 0. ``kill -9 %1`` kills the first of them, as it would in a shell with jobs
 
-In an answer a line ``...`` is any lines, ``...`` at the end of one is any rest of it, and what differs from run to run
-(`VARIES`) stands for any of its kind.
+Empty lines do not count. In an answer a line ``...`` is any lines, ``...`` at the end of one is any rest of it, and what
+differs from run to run (`VARIES`) stands for any of its kind.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ SECONDS: Final = 40
 LOOK_SECONDS: Final = 10
 
 _PART: Final = re.compile(
-    r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|toml|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-#: What differs from run to run: moments, workers, places, processes, hosts.
+#: What differs from run to run: moments, workers, places, processes, hosts, people, spans.
 VARIES: Final = [
     re.compile(each)
     for each in (
@@ -50,10 +50,15 @@ VARIES: Final = [
         r"(?:redis|unix)://\S+",
         r"\bpid \d+",
         r"\bhost [\w.-]+",
+        r"\b[\w.-]+@[\w.-]+",
+        r"\bafter [\d.]+s\b",
     )
 ]
 #: Lines that only look.
-_LOOKS: Final = re.compile(r"seatline (jobs (list|show|why|log)|pools (list|show)|workers (list|show))\b")
+_LOOKS: Final = re.compile(
+    r"seatline (jobs (list|show|why|log)|orders (list|show|why)|(pools|workers|chains) (list|show))\b"
+)
+_KILLS: Final = re.compile(r"kill -9 %(\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class Line:
 
     def matches(self, told: str) -> bool:
         """Whether that is what the page says."""
-        return _pattern(self.answer).fullmatch("".join(f"{line.rstrip()}\n" for line in told.splitlines())) is not None
+        lines = "".join(f"{line.rstrip()}\n" for line in told.splitlines() if line.strip())
+        return _pattern(self.answer).fullmatch(lines) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,20 @@ def play(section: Section, folder: Path, server: RealServer, spawn: Spawn) -> No
         "PYTHONWARNINGS": "error",
         "COLUMNS": "120",
     }
-    workers: list[Child] = []
+    workers, left = list[Child](), set[int]()
     for step in section.steps:
         if not isinstance(step, Line):
             name, text = step
             (folder / name).write_text(text, "utf-8")
             continue
+        if killed := _KILLS.fullmatch(step.typed):
+            workers[int(killed[1]) - 1].kill()
+            left -= {int(killed[1]) - 1}
+            continue
         typed, behind = (step.typed[:-1].rstrip(), True) if step.typed.endswith("&") else (step.typed, False)
         child = spawn(["/bin/sh", "-c", f"cd '{folder}' && {'exec ' if behind else ''}{typed}"], env=env)
         if behind:
+            left |= {len(workers)}
             workers.append(child)
             wait_until(partial(_is_there, child, server, namespace, len(workers)), SECONDS, f"the worker of: {typed}")
             continue
@@ -123,7 +134,7 @@ def play(section: Section, folder: Path, server: RealServer, spawn: Spawn) -> No
         told = child.output()
         assert step.matches(told), f"$ {typed}\n{told}\n{child.errors()}"
         assert child.returncode == 0, f"$ {typed}\nexit code {child.returncode}\n{told}\n{child.errors()}"
-    for child in workers:
+    for child in (workers[number] for number in sorted(left)):
         child.terminate()
         assert child.wait(SECONDS) == 0, child.errors()
     assert not check_namespace(server.url, namespace)
