@@ -226,8 +226,14 @@ class TestGates:
         [
             (["show", "relase"], "seatline: chain relase: there is no chain of that name. `seatline chains list`"),
             (["stop", "relase"], "seatline: chain relase: there is no chain of that name. `seatline chains list`"),
-            (["stop", "release", "chek"], "seatline: step chek: chain release has no such step. `seatline chains show"),
-            (["skip", "release", "chek"], "seatline: step chek: chain release has no such step. `seatline chains show"),
+            (
+                ["stop", "release", "chek"],
+                "seatline: step chek: chain release has no such step. `seatline chains show rel",
+            ),
+            (
+                ["skip", "release", "chek"],
+                "seatline: step chek: chain release has no such step. `seatline chains show rel",
+            ),
         ],
     )
     def test_slips_are_told(self, words: list[str], told: str, cli: Cli, define: Callable[..., Any]) -> None:

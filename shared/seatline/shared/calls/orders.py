@@ -62,12 +62,13 @@ def no_order(order_id: str) -> NoSuchOrder:
     """Say that there is none."""
     said = str(int(order_id)) if order_id.isdigit() else order_id
     return NoSuchOrder(
-        f"order {said}: no such order. It never existed, was removed or replaced, or was trimmed by retention."
+        f"order {said}: no such order. It never existed, was removed or replaced, or was trimmed by retention. `seatline "
+        "orders list --state all` shows what there is."
     )
 
 
-def _no_step(chain: str, step: str) -> NoSuchStep:
-    return NoSuchStep(f"step {step}: {chain} has no such step. `seatline chains show` lists its steps.")
+def _no_step(noun: str, name: str, step: str) -> NoSuchStep:
+    return NoSuchStep(f"step {step}: {noun} {name} has no such step. `seatline {noun}s show {name}` draws its steps.")
 
 
 def define(
@@ -87,7 +88,7 @@ def gate(name: str, kind: Gate, step: str | None, by: str) -> Call[bool]:
     """
     refusals: dict[str, Refusal] = {
         "missing": lambda _: no_chain(name),
-        "step": lambda _: _no_step(f"chain {name}", step or ""),
+        "step": lambda _: _no_step("chain", name, step or ""),
     }
     return Call("chain_gate", (name, kind, step or "", by), lambda reply: text(reply[1]) == "now", refusals)
 
@@ -187,7 +188,7 @@ def act(order_id: str, verb: Act, step: str | None, by: str) -> Call[str]:
         "missing": lambda _: no_order(order_id),
         "state": state,
         "running": running,
-        "step": lambda _: _no_step(f"order {name}", step or ""),
+        "step": lambda _: _no_step("order", name, step or ""),
         "ended": lambda _: WrongState(
             f"order {name}: step {step} has ended already, there is nothing to skip. To run it again: seatline orders goto "
             f"{name} {step}"
