@@ -13,7 +13,7 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 
-from seatline.producer import Job, Queue
+from seatline.producer import Chain, Job, Queue, Step
 from seatline.shared.errors import PartialEnqueue, Refused, ServerFull, ServerReadOnly
 from seatline.shared.scripts import names, script
 
@@ -23,13 +23,18 @@ QueueAt = Callable[..., Queue]
 #: and with it all of theirs.
 DRAIN = {
     "turn", "renew", "reap", "offer", "leave", "contact", "wait", "cancel", "remove", "resubmit", "session_renew",
-    "session_close", "pool_remove", "ask", "sleep", "pool_refused",
+    "session_close", "pool_remove", "ask", "sleep", "pool_refused", "order_act", "order_wait", "chain_admit",
 }  # fmt: skip
 #: They have nothing to write but that they have nothing to do.
-IDLE = {"pool_remove-busy", "resubmit-refused"}
-#: To lift a gate or a window takes something away, and so does to resume or remove a schedule; whoever takes free seats
-#: leaves the pool's line first.
-LET_THROUGH = {"gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift"}
+IDLE = {
+    "pool_remove-busy", "resubmit-refused", "resubmit-step", "remove-step", "order_act-missing", "order_act-goto_running",
+}  # fmt: skip
+#: To lift a gate or a window takes something away, and so does to resume or remove a schedule, to replace an order, or to
+#: define what is defined already; whoever takes free seats leaves the pool's line first.
+LET_THROUGH = {
+    "gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift", "chain_gate-lifted",
+    "order_start-replace", "chain_define-same",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -134,6 +139,28 @@ class TestFull:
         assert last.result(timeout=10) == other.pid
         free(raw)
         assert queue.enqueue("note", {"n": 5}).result(timeout=5) == 5
+
+    def test_o2_orders_go_on_to_their_end(
+        self, farm: Farm, queue_at: QueueAt, namespace: str, private: RealServer, raw: Redis
+    ) -> None:
+        """What was let through at the end of a step is all of it: the next step's job too; no new order is."""
+        queue = queue_at(private.tcp_url, namespace)
+        queue.define(Chain("c", [Step("one", "hold"), Step("two", "note"), Step("three", "note")], max_orders=1))
+        worker = farm.worker(private.tcp_url, namespace)
+        wait_until(lambda: worker.ready)
+        first, second, gone = (queue.start("c", {"name": "last", "n": n}) for n in range(3))
+        wait_until(lambda: farm.lines("begin"))
+        fill(raw)
+        with pytest.raises(ServerFull):
+            queue.start("c", {"name": "last"})
+        assert gone.cancel() == "cancelled"
+        assert second.suspend() == "suspended"
+        assert second.resume() == "waiting"
+        farm.release("last")
+        wait_until(lambda: {first.state(), second.state()} == {"succeeded"}, 10)
+        assert first.outputs()["three"] == 0
+        assert second.outputs()["three"] == 1
+        free(raw)
 
     def test_every_verb(self, new_namespace: Callable[[], str], private: RealServer, raw: Redis) -> None:
         """All or nothing (I15); and those that end work do it all."""
