@@ -297,6 +297,15 @@ class TestShow:
         assert [(line["step"], line["outcome"]) for line in data["history"]] == [("check", "succeeded")]
         assert [each["reason"] for each in data["why"]] == ["behind"]
 
+    def test_a_job_tells_its_step(self, queue: Queue, worker: StepWorker, cli: Cli) -> None:
+        """`jobs show` of a step, and of the run for one element of it."""
+        queue.start("each", {"files": ["x"]}, id="a")
+        worker.take()
+        worker.expand("a", "render", ["x"])
+        assert "  order     a (each), step render, element 0" in cli("jobs", "show", "3").lines
+        data = json.loads(cli("jobs", "show", "2", "-o", "json").out)
+        assert (data["order"], data["chain"], data["step"], data["element"]) == ("a", "each", "render", None)
+
 
 class TestStart:
     """`orders start`."""

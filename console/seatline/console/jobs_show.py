@@ -87,6 +87,7 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
         yield "  It has gone on past its timeout and cannot be stopped: a thread. Its seats stay taken until it returns."
     facts = {
         "title": job.title,
+        "order": job.order and _step(job),
         "priority": str(job.priority),
         "tenant": job.tenant,
         "tags": " ".join(job.tags),
@@ -118,6 +119,14 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
     if job.finished:
         ran = f"  after running {span((job.finished - job.started).total_seconds())}" if job.started else ""
         yield f"  ended     {_local(job.finished)}{ran}"
+
+
+def _step(job: JobRecord) -> str:
+    """Say which step of which order it is."""
+    from seatline.console.orders_many import order_shown  # noqa: PLC0415 - `seatline --help` stays fast
+
+    element = "" if job.element is None else f", element {job.element}"
+    return f"{order_shown(job.order or '')} ({job.chain}), step {job.step}{element}"
 
 
 def _who(queue: Queue, job: JobRecord) -> str:

@@ -102,6 +102,10 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "skip_reason": job.reason,
         "schedule": job.schedule,
         "planned": job.planned,
+        "order": job.order,
+        "chain": job.chain,
+        "step": job.step,
+        "element": job.element,
         "params": _value(job, "params"),
     }
     return data if reason is None else {**data, "reason": reason}
