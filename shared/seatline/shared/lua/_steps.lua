@@ -47,6 +47,17 @@ local function with_steps(self)
     place(o, name, self.make(o, name, s, due))
   end
 
+  -- What these steps have returned is to come again: it counts no more.
+  local function forget_outputs(o, steps)
+    local out, freed = {}, 0
+    for i, step in ipairs(steps) do
+      out[i] = 'out.' .. step
+      if o.bytes then freed = freed + redis.call('HSTRLEN', o.key .. ':data', out[i]) end
+    end
+    redis.call('HDEL', o.key .. ':data', unpack(out))
+    if freed > 0 then put(o, 'bytes', math.max(0, o.bytes - freed)) end
+  end
+
   -- To a step, from another or by somebody's will: what lies behind it is to come again (O8). Returns why it cannot, or nil.
   function self.jump(o, target)
     if not self.step(o, target) then return 'its chain has no step ' .. target .. ' to go to' end
@@ -63,16 +74,12 @@ local function with_steps(self)
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
-    local out, freed = {}, 0
-    for i, step in ipairs(behind) do
+    for _, step in ipairs(behind) do
       place(o, step, nil)
       self.forget_each(o, step)
-      out[i] = 'out.' .. step
-      if o.bytes then freed = freed + redis.call('HSTRLEN', o.key .. ':data', out[i]) end
       self.set_ended(o, step, false)
     end
-    redis.call('HDEL', o.key .. ':data', unpack(out))
-    if freed > 0 then put(o, 'bytes', math.max(0, o.bytes - freed)) end
+    forget_outputs(o, behind)
     self.arrive(o, target)
   end
 
@@ -127,6 +134,7 @@ local function with_steps(self)
       local why = self.jump(o, target)
       if why then
         self.set_ended(o, name, false)
+        forget_outputs(o, {name})
         return self.fail(o, name, why)
       end
       if s.aside then take_error(o, name) end
