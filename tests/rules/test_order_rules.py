@@ -206,7 +206,9 @@ class TestOnError:
             ("repair", 1, "succeeded"),
             ("tidy", 1, "succeeded"),
         ]
-        assert [run.text for run in runs[1:4]] == ["to run again", "to run again", "ValueError: no answer"]
+        assert [run.text for run in runs[1:4]] == ["to run again: ValueError: no answer"] * 2 + [
+            "ValueError: no answer"
+        ]
         assert order.state() == "succeeded"
         assert order.record().ended == ("check", "repair", "tidy")
         assert disagreements(redis, namespace) == []

@@ -192,7 +192,9 @@ def _of_state(store: Store, state: str) -> Iterator[OrderRecord | PayloadError]:
     while True:
         page = store.read(reads.page(store.keys, f"orders:{state}", start, PAGE, newest_first=newest))
         ids = [order_id for order_id, _ in page if order_id not in seen]
-        for order_id, found in zip(ids, store.read(verbs.order_records(store.keys, ids)) if ids else (), strict=True):
+        for order_id, found in zip(
+            ids, store.read(verbs.order_records(store.keys, ids, whole=False)) if ids else (), strict=True
+        ):
             if found is None:
                 yield PayloadError(f"order {order_id}: it is listed as {state}, but its record is gone.")
             elif isinstance(found, PayloadError) or found.state == state:

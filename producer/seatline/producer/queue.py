@@ -287,7 +287,7 @@ class Queue:
         """Iterate over orders, read page by page; one whose record cannot be read comes as the error that says why (O13).
 
         Those under way come first, then suspended, waiting and scheduled ones, each in the order of their start. Ended ones
-        of a state come the newest first. It is a walk, not a snapshot.
+        of a state come the newest first. It is a walk, not a snapshot; params and outputs are not read.
 
         Args:
             state: one state, or None for all that have not ended.

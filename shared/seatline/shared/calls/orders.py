@@ -226,17 +226,22 @@ def wait(order_id: str, number: str | None, bell: str) -> Call[OrderRecord | str
 # -- reading
 
 
-def order_records(keys: Keys, ids: Sequence[str]) -> Read[list[OrderRecord | PayloadError | None]]:
-    """Return orders with their data; None: there is none; an error: its record cannot be read (O13)."""
-    commands: list[Command] = []
-    for order_id in ids:
-        commands += [("HGETALL", keys.order(order_id)), ("HGETALL", keys.order(order_id, "data"))]
+def order_records(
+    keys: Keys, ids: Sequence[str], *, whole: bool = True
+) -> Read[list[OrderRecord | PayloadError | None]]:
+    """Return orders; None: there is none; an error: its record cannot be read (O13).
+
+    ``whole``: with params and outputs, which may be megabytes; a listing is read without.
+    """
+    parts = ("", "data") if whole else ("",)
+    commands: list[Command] = [("HGETALL", keys.order(order_id, part)) for order_id in ids for part in parts]
 
     def parse(replies: Sequence[Any]) -> list[OrderRecord | PayloadError | None]:
         found: list[OrderRecord | PayloadError | None] = []
-        for order_id, flat, data in zip(ids, replies[::2], replies[1::2], strict=True):
+        for at, order_id in enumerate(ids):
+            flat, *data = replies[at * len(parts) : (at + 1) * len(parts)]
             try:
-                found.append(OrderRecord.read(order_id, flat, data) if flat else None)
+                found.append(OrderRecord.read(order_id, flat, *data) if flat else None)
             except PayloadError as error:
                 found.append(error)
         return found

@@ -67,7 +67,10 @@ local function settle(report)
   if outcome == 'returned' or outcome == 'abandoned' or outcome == 'retry' then
     local waits, ends = run_again(report)
     if waits then
-      if job[6] then orders().told(id, job[6], outcome == 'retry' and 'failed, to run again') end
+      if job[6] then
+        local kind, why = string.match(report.result, '^[^\n]*: ([^\n]*)\n  ([^\n]*)')
+        orders().told(id, job[6], outcome == 'retry' and 'failed, to run again' .. (kind and ': ' .. kind .. ': ' .. why or ''))
+      end
       return waits
     end
     outcome, report.result = ends, ''
