@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from harness.server import RealServer
@@ -16,8 +16,9 @@ from seatline.console.audit import audit
 from seatline.console.invariants import broken
 from seatline.console.moment import names_of, read_moment
 from seatline.console.verify import check_namespace
-from seatline.producer import Job, Queue
-from seatline.worker import Context, Handlers, Worker
+from seatline.producer import Chain, Job, Queue, Step
+from seatline.shared.errors import WrongState
+from seatline.worker import Context, Handlers, Retry, Worker
 
 handlers = Handlers()
 go_on = threading.Event()
@@ -36,6 +37,21 @@ def broken_one(ctx: Context) -> None:
 @handlers.handler("seated", uses={"vault": 1}, if_lost="rerun", isolation="thread")
 def seated(ctx: Context) -> None:
     go_on.wait(20)
+
+
+@handlers.handler("first")
+def first(ctx: Context) -> int:
+    return 1
+
+
+@handlers.handler("sad")
+def sad(ctx: Context) -> None:
+    raise ValueError("no")
+
+
+@handlers.handler("listed", retry=Retry(attempts=2, first=3600))
+def listed(ctx: Context) -> None:
+    raise ValueError("not now")
 
 
 @pytest.fixture
@@ -67,6 +83,46 @@ def ended(queue: Queue) -> None:
     queue.window("broken", "20:00-05:00 UTC")
     with pytest.raises(Exception, match="succeeded"):
         queue.handle(1).cancel()
+    ordered(queue)
+
+
+def ordered(queue: Queue) -> None:
+    """Bring orders to every state, and to every place in a chain: a letter each, their steps are one and two."""
+    two = Step("two", "nowhere")
+    queue.define(Chain("flow", [Step("one", "first"), two], max_orders=2))
+    queue.define(Chain("gated", [Step("one", "first"), two]))
+    queue.define(Chain("list", [Step("one", "listed", each="files"), two]))
+    queue.define(Chain("ends", [Step("one", "first")]))
+    queue.define(Chain("fails", [Step("one", "sad")]))
+    queue.chains.stop("gated", "two")
+    for own, chain in {"a": "flow", "b": "flow", "w": "flow", "h": "gated", "s": "ends", "f": "fails"}.items():
+        queue.start(chain, id=own)
+    queue.start("list", {"files": [0, 1, 2]}, id="e")
+    queue.start("gated", id="l", delay=3600)
+    queue.start("gated", id="c").cancel()
+    queue.start("gated", id="gone").remove()
+    mine = ["first", "sad", "listed"]
+    Worker(handlers, queue.settings.url, namespace=queue.settings.namespace, types=mine).run(burst=True)
+    queue.order("b").suspend()
+    states = {"a": "running", "b": "suspended", "w": "waiting", "h": "running", "s": "succeeded", "f": "failed"}
+    states |= {"e": "running", "l": "scheduled", "c": "cancelled"}
+    assert {own: queue.order(own).state() for own in states} == states
+
+
+def field(r: Redis, k: Callable[[str], str], order: str, name: str) -> str:
+    found = r.hget(k(f"order:{order}"), name)
+    assert isinstance(found, bytes)
+    return found.decode()
+
+
+def at(r: Redis, k: Callable[[str], str], order: str) -> str:
+    """Return the job with which an order is at its second step."""
+    return field(r, k, order, "now").removeprefix("two=")
+
+
+def mark(r: Redis, k: Callable[[str], str], order: str) -> dict[str, int]:
+    """Return an order as it stands in a line."""
+    return {f"{field(r, k, order, 'number')} {order}": 10}
 
 
 @pytest.fixture
@@ -145,6 +201,117 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a schedule without record": (lambda r, k, _: r.delete(k("schedule:hourly")), "T6 schedule hourly: it is planned"),
     "a paused one that would fire": (lambda r, k, _: r.zadd(k("schedules"), {"paused": 9}), "T6 schedule paused"),
     "a window nobody opens": (lambda r, k, _: r.zrem(k("schedules"), "window:broken"), "T9 type broken"),
+    "an order is gone": (lambda r, k, _: r.delete(k("order:a")), "I1 orders:running a: it is there and has no record"),
+    "an order left its place": (
+        lambda r, k, _: r.zrem(k("orders:running"), "a"),
+        "I1 order a: its record says running",
+    ),
+    "an order is in two places": (
+        lambda r, k, _: r.zadd(k("orders:failed"), {"a": 5}),
+        "I2 order a: it is in orders:f",
+    ),
+    "another place in line": (
+        lambda r, k, _: r.zadd(k("orders:running"), {"a": 5}),
+        "I2 order a: its score in orders:r",
+    ),
+    "another end": (lambda r, k, _: r.hset(k("order:s"), "finished", 5), "I2 order s: its score in orders:succeeded"),
+    "another state of an order": (lambda r, k, _: r.hset(k("order:s"), "state", "failed"), "I2 order s: it is in"),
+    "an order nobody counted": (
+        lambda r, k, _: (
+            r.delete(k("order:s"), k("order:s:data"), k("order:s:history")),
+            r.zrem(k("orders:succeeded"), "s"),
+        ),
+        "R1 ids: 1 ids are nowhere",
+    ),
+    "an order that cannot be read": (
+        lambda r, k, _: r.hdel(k("order:a"), "chain"),
+        "O13 order a: its record cannot be",
+    ),
+    "an order whose job is gone": (
+        lambda r, k, _: r.delete(k("job:" + at(r, k, "a"))),
+        "O2 order a: it is at step two",
+    ),
+    "an order whose job says else": (
+        lambda r, k, _: r.hset(k("job:" + at(r, k, "a")), "order", "b"),
+        "O2 order a: it is at step two with job",
+    ),
+    "an order whose job has ended": (
+        lambda r, k, _: r.hset(k("order:a"), "now", f"two={1:016}"),
+        "O2 order a: it is at step two with job 1",
+    ),
+    "a job of no order": (lambda r, k, _: r.hset(k("order:a"), "now", "two=held"), "O2 job"),
+    "a job of a lost order": (lambda r, k, _: r.hset(k("job:" + at(r, k, "a")), "order", "x"), "O13 job"),
+    "an order that is nowhere": (
+        lambda r, k, _: r.hset(k("order:a"), "now", ""),
+        "O2 order a: it is running, and at no",
+    ),
+    "an ended one that is still somewhere": (lambda r, k, _: r.hset(k("order:s"), "now", "one=held"), "O2 order s"),
+    "a place that is none": (lambda r, k, _: r.hset(k("order:a"), "now", "two=away"), "O2 order a: at step two stands"),
+    "failed and going on": (lambda r, k, _: r.hset(k("order:a"), "now", "two=failed"), "O4 order a: it has failed"),
+    "an order that has not entered": (
+        lambda r, k, _: r.zrem(k("chain:flow:started"), "a"),
+        "O10 order a: it is running",
+    ),
+    "an ended one that has": (
+        lambda r, k, _: r.zadd(k("chain:ends:started"), {"s": 5}),
+        "O10 order s: it is in chain:e",
+    ),
+    "one that waits out of line": (
+        lambda r, k, _: r.delete(k("chain:flow:waiting")),
+        "O10 order w: it is waiting, and",
+    ),
+    "one in line that is in": (
+        lambda r, k, _: r.zadd(k("chain:flow:waiting"), mark(r, k, "a")),
+        "O10 order a: it is in",
+    ),
+    "another place in front": (
+        lambda r, k, _: r.zincrby(k("chain:flow:waiting"), 1, next(iter(mark(r, k, "w")))),
+        "I2 order w: its score in chain:flow:waiting",
+    ),
+    "room that nobody takes": (
+        lambda r, k, _: r.hset(k("chain:flow"), "max_orders", 9),
+        "O10 chain flow: 1 orders may",
+    ),
+    "held and in no line": (lambda r, k, _: r.delete(k("chain:gated:held:two")), "O11 order h: it stands in front of"),
+    "in line and not held": (
+        lambda r, k, _: r.zadd(k("chain:flow:held:two"), mark(r, k, "a")),
+        "O11 order a: it is in",
+    ),
+    "a step that nobody opens": (
+        lambda r, k, _: r.hset(k("chain:gated"), "opening", "two"),
+        "O11 chain gated: orders may",
+    ),
+    "a chain not listed": (lambda r, k, _: r.srem(k("chains"), "flow"), "I13 chain flow: it is in only one"),
+    "a chain without its version": (
+        lambda r, k, _: r.delete(k("chain:flow:1")),
+        "O13 chain flow: its newest version, 1,",
+    ),
+    "an order without its version": (
+        lambda r, k, _: r.delete(k("chain:flow:1")),
+        "O13 order a: version 1 of chain flow",
+    ),
+    "a version miscounted": (lambda r, k, _: r.hincrby(k("chain:flow:1"), "orders", 1), "O13"),
+    "a version of nobody": (
+        lambda r, k, _: r.hset(k("chain:flow:7"), "steps", "one"),
+        "I13 chain:flow:7: no order has it",
+    ),
+    "an element too many": (
+        lambda r, k, _: r.hincrby(k("order:e:each:one"), "done", 1),
+        "O14 order e step one: 3 of 3",
+    ),
+    "an element forgotten": (lambda r, k, _: r.zremrangebyrank(k("order:e:each:one:jobs"), 0, 0), "O2 job"),
+    "a list that stands still": (
+        lambda r, k, _: (r.delete(k("order:e:each:one:jobs")), r.hset(k("order:e:each:one"), "done", 3)),
+        "O14 order e step one: 3 of 3 elements have ended, and nothing",
+    ),
+    "a list that is lost": (lambda r, k, _: r.delete(k("order:e:each:one")), "O14 order e step one: the record of its"),
+    "a list of nobody": (
+        lambda r, k, _: r.hset(k("order:a:each:two"), "count", 1),
+        "I13 order:a:each:two: its order does",
+    ),
+    "an order read by halves": (lambda r, k, _: r.hdel(k("order:e"), "odd"), "O13 order e: without odd nobody reads"),
+    "history of no order": (lambda r, k, _: r.rpush(k("order:x:history"), "x"), "I13 order:x:history: the order it"),
+    "an order that would expire": (lambda r, k, _: r.expire(k("order:a"), 100), "I13 order:a: it would expire"),
     "a newer layout": (lambda r, k, _: r.hset(k("about"), "schema", 99), "I13 about: key layout 99"),
 }
 
@@ -186,6 +353,8 @@ def test_it_cries_no_wolf_while_the_queue_is_busy(queue: Queue) -> None:
     """R1 on a live server: jobs come, run and go while it looks, in one moment and by walking."""
     queue.pools.set("vault", 2)
     go_on.set()
+    steps = [Step("one", "quick"), Step("all", "seated", each="files"), Step("last", "first")]
+    queue.define(Chain("busy", steps, max_orders=5))
 
     def produce() -> None:
         pause = threading.Event()
@@ -194,6 +363,12 @@ def test_it_cries_no_wolf_while_the_queue_is_busy(queue: Queue) -> None:
                 types = ("quick", "seated", "broken", f"other{number % 50}")
                 mine.enqueue_many(Job(types[n % 4], token=f"t{number}-{n}") for n in range(20))
                 mine.enqueue("rare").remove()
+                order = mine.start("busy", {"files": [*range(number % 5)]}, id=f"o{number}")
+                with suppress(WrongState):  # not while a step runs, or it has ended by now
+                    {0: order.suspend, 1: order.cancel, 2: order.remove, 3: order.reset}.get(number % 7, order.state)()
+                    if number % 7 == 4:
+                        mine.order(f"o{number - 4}").resume()
+                (mine.chains.stop if number % 4 == 0 else mine.chains.start)("busy", "last" if number % 8 < 4 else None)
                 pause.wait(0.01)
 
     workers = [Worker(handlers, queue.settings.url, namespace=queue.settings.namespace, slots=4) for _ in range(2)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from faults.snapshot import plain
 from harness.waiting import wait_until
@@ -135,7 +135,7 @@ class Scene:
         taken = self.taken[-1]
         self.do(expanded(taken, count))
 
-    def each(self, count: int, want: int, *, partial: str = "fail") -> list[Taken]:
+    def each(self, count: int, want: int, *, partial: Literal["fail", "join"] = "fail") -> list[Taken]:
         """Have the elements of an order of one step under way; returns those that run."""
         self.offer()
         self.chain(Step("all", "free", each="files", partial=partial), *TWO)

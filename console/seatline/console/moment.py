@@ -49,7 +49,7 @@ JOB_FIELDS = (
 )
 
 SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "chain", "after_end", "last_job")
-ORDER_FIELDS = ("number", "chain", "version", "state", "priority", "now", "finished", "leaving", "eached")
+ORDER_FIELDS = ("number", "chain", "version", "state", "priority", "now", "odd", "finished", "leaving", "eached")
 EACH_FIELDS = ("count", "next", "done", "failed")
 
 #: Where a job can be, its lines apart, and the state that it then has.
@@ -179,6 +179,11 @@ class Moment:
     def all_chains(self) -> bool:
         """Whether every chain, version and line of a chain that there was has been asked for."""
         return all(name in self.asked for name in self.named() if name.startswith("chain:"))
+
+    def all_orders(self) -> bool:
+        """Whether every order that stood somewhere has been asked for."""
+        places = ((place, member) for place, found in self.order_places.items() for member in found)
+        return all(f"order:{order_of(place, member)[0]}" in self.asked for place, member in places)
 
     def job_sessions(self) -> Iterator[tuple[str, str]]:
         """Iterate over the sessions that jobs hold: pool, member."""

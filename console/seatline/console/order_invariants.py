@@ -73,6 +73,8 @@ def order_wrong(order_id: str, order: Mapping[str, str], around: Around) -> Iter
             yield Violation(
                 "I2", name, f"its score in orders:{state} is {around.score:.0f}, its {said} {order.get(said)}."
             )
+    if "odd" not in order and (hidden := [rare for rare in ("finished", "leaving", "eached") if rare in order]):
+        yield Violation("O13", name, f"without odd nobody reads that it has {' and '.join(hidden)}.")
     if around.version is False:
         yield Violation("O13", name, f"version {order['version']} of chain {order['chain']}, which it keeps, is lost.")
     if state == "running" and not around.started:
@@ -279,18 +281,19 @@ def _counts(moment: Moment) -> Iterator[Violation]:
             "orders",
             f"{count['running']} are running and {count['suspended']} suspended, {lines['started']} have entered chains.",
         )
+    for name, plan in moment.plans.items():
+        _, chain, version = name.split(":")
+        if plan and int(plan.get("orders", "0")) <= 0 and moment.chains.get(chain, {}).get("version") != version:
+            yield Violation("I13", name, "no order has it, and it is not the newest version of its chain.")
     known = sum(int(plan.get("orders", "0")) for plan in moment.plans.values())
     if known != sum(count.values()):
         yield Violation("O13", "orders", f"there are {sum(count.values())}, and versions of chains count {known}.")
-    if any(place not in moment.order_places for place in (f"orders:{state}" for state in ORDER_STATES)):
+    if not all(f"orders:{state}" in moment.order_places for state in ORDER_STATES) or not moment.all_orders():
         return
     each = Counter(f"chain:{order.get('chain')}:{order.get('version')}" for order in moment.orders.values() if order)
     for name, plan in moment.plans.items():
         if plan and int(plan.get("orders", "0")) != each[name]:
             yield Violation("O13", name, f"it counts {plan.get('orders', '0')} orders, {each[name]} have it.")
-        _, chain, version = name.split(":")
-        if plan and not each[name] and moment.chains.get(chain, {}).get("version") != version:
-            yield Violation("I13", name, "no order has it, and it is not the newest version of its chain.")
 
 
 def _said(order_id: str) -> str:
