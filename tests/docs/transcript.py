@@ -46,6 +46,7 @@ VARIES: Final = [
     for each in (
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{3})?Z?",
         r"\b\d\d:\d\d:\d\d\b",
+        r"\b\d{13}\b",
         r"\b[\w.-]+\.\d+\.[0-9a-z]{6}\b",
         r"(?:redis|unix)://\S+",
         r"\bpid \d+",
