@@ -102,15 +102,28 @@ def order_data(order: OrderRecord) -> dict[str, Any]:
 @click.option("--state", metavar="STATE", help="running, suspended, waiting, scheduled, failed, ...; all: every state.")
 @click.option("--chain", metavar="NAME", help="Only orders of this chain.")
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
+@click.option("--since-restart", is_flag=True, help="What became of orders and jobs at the last restart of the server.")
 @output_option
 @pass_target
-def list_orders(target: Target, *, state: str | None, chain: str | None, limit: int, output: str) -> None:
+def list_orders(
+    target: Target, *, state: str | None, chain: str | None, limit: int, since_restart: bool, output: str
+) -> None:
     """List the orders that have not ended.
 
     AT is the step or steps at which an order stands, DONE how many steps of its chain have ended. A waiting one stands in
     front of its chain, which is stopped or full. One whose record cannot be read is orphaned. Ended ones (with --state) come
     the newest first. --tenant lists the orders of one tenant.
+
+    --since-restart lists what was restored, started at once because its moment had passed, was interrupted, or is orphaned;
+    jobs that were restored are only counted.
     """
+    if since_restart:
+        if state or chain:
+            raise click.UsageError("--since-restart lists all orders, without --state or --chain")
+        from seatline.console.orders_restart import show_restart  # noqa: PLC0415 - `seatline --help` stays fast
+
+        show_restart(target, limit, output)
+        return
     from seatline.console.output import Column, show  # noqa: PLC0415 - `seatline --help` stays fast
 
     columns: list[Column[Line]] = [

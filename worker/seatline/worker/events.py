@@ -1,7 +1,8 @@
 """The one place that hears of every transition: the log, and whoever watches.
 
 An event is a name and fields: the cycle's (wake, server-login, on_wake, check, server-logout, on_sleep, sleep, startup,
-shutdown), an attempt's (session-open, execute, session-close, settled), the worker's (paused, resumed, stopping, ...).
+shutdown), an attempt's (session-open, execute, session-close, settled), the worker's (paused, resumed, stopping, ...), the
+server's (restarted; restart-losses if jobs were interrupted then, or something is orphaned).
 Params and results are never among the fields. Log records carry them as ``record.seatline``, a dict.
 """
 
@@ -23,6 +24,8 @@ Sink = Callable[[str, dict[str, object]], None]
 _LEVELS: Final = {
     "startup": logging.INFO,
     "shutdown": logging.INFO,
+    "restarted": logging.INFO,
+    "restart-losses": logging.WARNING,
     "paused": logging.INFO,
     "resumed": logging.INFO,
     "stopping": logging.WARNING,

@@ -43,6 +43,7 @@ from seatline.worker.handlers import Handlers
 from seatline.worker.hooks import Hooks
 from seatline.worker.leases import Leases
 from seatline.worker.notes import Notes
+from seatline.worker.restarts import Restarts
 from seatline.worker.turns import RunSummary, Turns
 
 __all__ = ["RunSummary", "Worker"]
@@ -120,6 +121,7 @@ class Worker:
         self._clock = Clock(self.store, self.id, self._events, lambda: self._turns.stopping is not None)
         self._clock.at_once = classic
         self._turns.planned = self._clock.tell
+        self._restarts = Restarts(self.store, self.id, self._events)
         self._leases = Leases(
             self.store,
             self.id,
@@ -130,7 +132,7 @@ class Worker:
             forgotten=self._offer_lost,
             asked=self._asked,
             stuck=self._stuck,
-            planned=self._clock.tell,
+            planned=self._renewed,
         )
         self._crew = Crew(
             self.id,
@@ -232,6 +234,7 @@ class Worker:
         self._leases.stop()
         self._crew.close()
         self._clock.close()
+        self._restarts.close()
         if self._ear:
             self._ear.close()
         self._notes.close()
@@ -262,6 +265,11 @@ class Worker:
             "bell": self._turns.bell(),
             "state": self.state,
         }
+
+    def _renewed(self, planned: Sequence[str]) -> None:
+        """Hear what is due; and see whether the server has been restarted."""
+        self._clock.tell(planned)
+        self._restarts.look()
 
     def _offer_lost(self) -> None:
         self._turns.forget_offer()

@@ -17,7 +17,7 @@ from redis import exceptions
 from redis.connection import ConnectionPool
 
 from seatline.shared.calls.base import Command
-from seatline.shared.calls.contact import contact
+from seatline.shared.calls.contact import Contact, contact
 from seatline.shared.config import Settings
 from seatline.shared.errors import (
     InvalidInput,
@@ -108,7 +108,7 @@ class Link:
 
     def __init__(self, url: str, settings: Settings, *, name: str) -> None:
         self.keys, self.name = Keys(settings.namespace), name
-        self.creation: str | None = None
+        self.contact: Contact | None = None
         self.move_to(url, settings)
 
     def move_to(self, url: str, settings: Settings) -> None:
@@ -182,7 +182,7 @@ class Link:
         refusal = call.refusals.get(reply[0].decode())
         if refusal:
             raise refusal(reply)
-        self.creation = call.parse(reply)
+        self.contact = call.parse(reply)
         self._met = True
 
     def send(self, commands: Sequence[Command]) -> list[Any]:

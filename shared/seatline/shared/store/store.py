@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from redis import exceptions
 
 from seatline.shared.calls.base import Call, Read, text
+from seatline.shared.calls.contact import Contact
 from seatline.shared.config import Settings
 from seatline.shared.errors import BrokenInvariant, OutcomeUnknown, SeatlineError, ServerUnavailable
 from seatline.shared.keys import Keys
@@ -169,7 +170,14 @@ class Store:
         """Make the first contact; returns the namespace's creation id."""
         link, _ = self._link()
         self._send(link, list, patience, doubt=False)
-        return link.creation or ""
+        return link.contact.creation if link.contact else ""
+
+    @property
+    def contact(self) -> Contact | None:
+        """What the server said of itself at the newest of this client's contacts; None: there was none."""
+        with self._lock:
+            said = [link.contact for link in self._links if link.contact is not None]
+        return max(said, key=lambda contact: contact.now, default=None)
 
     def _send(
         self,
