@@ -18,11 +18,12 @@ import pytest
 from harness.server import RealServer
 
 from seatline.console.verify import check_namespace
-from seatline.producer import Job, Queue
+from seatline.producer import Chain, Job, Queue, Step
 from seatline.shared import keys
 from seatline.shared.calls import pools as pool_verbs
 from seatline.shared.calls import workers as verbs
 from seatline.shared.calls.workers import Kept, Report, Turn
+from seatline.shared.codec import pack_value
 from seatline.shared.config import Settings
 from seatline.shared.store import Store
 from seatline.worker import Context, Handlers
@@ -110,8 +111,19 @@ def play(url: str) -> None:
         urgent.move(priority=1)
         queue.enqueue("drawing.publish", {"file": "44.dwg"}, uses={"gpu": 1})
         assert not actor.turn(2).jobs
+        play_orders(queue, actor)
         actor.renew(begun)
         actor.store.close()
+
+
+def play_orders(queue: Queue, actor: Actor) -> None:
+    """One order has its first step behind it; then the chain is stopped, and another one stands in front of it."""
+    queue.define(Chain("release", [Step("announce", "mail.send"), Step("publish", "drawing.publish")], max_orders=4))
+    queue.start("release", {"file": "7.dwg", "text": "soon"}, id="release-7", priority=200)
+    (step,) = actor.turn(2).jobs
+    actor.turn(2, [Report(step.id, step.token, "succeeded", [], pack_value("result", {"to": "all"}), 1000)])
+    queue.chains.stop("release")
+    queue.start("release", {"file": "8.dwg", "text": "soon"}, id="release-8", priority=200)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +200,8 @@ def test_the_book_answers_every_question() -> None:
         "What runs now, and until when is its lease?",
         "Which types have no worker?",
         "Why does job 42 wait?",
+        "Where is order release-7, and what has become of it?",
+        "Why does order release-8 wait?",
     ):
         (told,) = re.findall(rf"^### {re.escape(question)}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
         assert lines_of(told), question
