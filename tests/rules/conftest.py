@@ -17,6 +17,7 @@ from redis import Redis
 from rules.fake_worker import FakeWorker
 from rules.order_hand import TYPES, Hand
 from rules.order_look import disagreements
+from rules.step_worker import MakeSteps, StepWorker
 from rules.support import ProcessWorker, ThreadWorker
 
 from seatline.producer import Queue
@@ -103,3 +104,23 @@ def start_process(server: RealServer, namespace: str, spawn: Callable[..., Child
         return ProcessWorker(spawn(args, env={"PYTHONPATH": path}))
 
     return start
+
+
+@pytest.fixture
+def make_steps(server: RealServer, namespace: str) -> Iterator[MakeSteps]:
+    """Make workers that end steps when told; they leave in the end."""
+    with contextlib.ExitStack() as workers:
+
+        def make(*types: str, url: str | None = None, **options: Any) -> StepWorker:
+            worker = StepWorker(url or server.url, namespace, types or ("t",), **options)
+            workers.enter_context(contextlib.closing(worker))
+            workers.callback(worker.leave)
+            return worker
+
+        yield make
+
+
+@pytest.fixture
+def steps(make_steps: MakeSteps) -> StepWorker:
+    """One of them, for the type ``t``, with 100 slots."""
+    return make_steps()

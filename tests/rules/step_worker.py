@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness.waiting import wait_until
 from rules.fake_worker import FakeWorker
 
+from seatline.producer import Chain, OrderHandle, Queue, Step
 from seatline.shared.calls import orders as verbs
 from seatline.shared.codec import pack_value
 from seatline.shared.order_params import Handed
 
-__all__ = ["StepWorker"]
+__all__ = ["MakeSteps", "StepWorker", "admit", "diamond", "linear", "now_of", "pause", "texts"]
 
 Place = tuple[str, str] | tuple[str, str, int]
 
@@ -50,6 +53,14 @@ class StepWorker(FakeWorker):
         ]
         self.turn(*reports, want=0)
 
+    def drain(self) -> list[Any]:
+        """Run all that can be run, one after the other; returns what ran, in order."""
+        ran: list[Any] = []
+        while got := self.take(1):
+            ran += got
+            self.end_all(*got)
+        return ran
+
     def expand(
         self, order: str, step: str, elements: Sequence[object], *, settle: bool = True, bite: int = 1000
     ) -> bool:
@@ -83,3 +94,47 @@ class StepWorker(FakeWorker):
     def _fields(self, job_id: str) -> Mapping[str, bytes]:
         flat = self.held[job_id].flat
         return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+MakeSteps = Callable[..., StepWorker]
+
+
+def linear(name: str, *names: str, **options: Any) -> Chain:
+    """Return a chain of steps of type ``t`` that follow each other."""
+    return Chain(name, [Step(step, "t") for step in names], **options)
+
+
+def pause(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end, seconds + 5)
+
+
+def now_of(order: OrderHandle) -> dict[str, str]:
+    """Where the order is; ``job`` in the place of a job's id, ``held@`` without its moment."""
+    return {step: "job" if word.isdigit() else word.partition("@")[0] for step, word in order.record().now.items()}
+
+
+def admit(queue: Queue, chain: str) -> int:
+    """Let orders go on as workers do when they are told; returns how many bites that took."""
+    bites = 1
+    while queue.store.run(verbs.admit(chain)):
+        bites += 1
+    return bites
+
+
+def texts(order: OrderHandle) -> list[str]:
+    """What its history says apart from runs."""
+    return [run.text for run in order.history() if run.step is None]
+
+
+def diamond(**options: Any) -> Chain:
+    """Return a -> (b, c) -> z, with options for b."""
+    return Chain(
+        "d",
+        [
+            Step("a", "t"),
+            Step("b", "t", after="a", **options),
+            Step("c", "t", after="a"),
+            Step("z", "t", after=["b", "c"]),
+        ],
+    )

@@ -1,56 +1,29 @@
-"""The flow of orders through chains: rules O10, O11, O13, O14 and O15."""
+"""What is in front of chains and steps, versions, and orders that cannot go on: rules O10, O11 and O13."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import random
-import signal
-import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 from rules.order_look import disagreements
-from rules.step_worker import StepWorker
+from rules.step_worker import MakeSteps, StepWorker, admit, diamond, linear, now_of, pause, texts
 from rules.support import ProcessWorker, ThreadWorker, idle_slots
 
-from seatline.producer import Chain, OrderHandle, OrderRecord, Queue, Step
+from seatline.producer import Chain, OrderHandle, Queue, Step
 from seatline.shared.calls import orders as verbs
 from seatline.shared.calls.workers import Kept
-from seatline.shared.errors import NoSuchChain, NoSuchStep, OrderFailed, PayloadError, WrongState
-from seatline.worker import Context, Goto, Handlers, Worker
+from seatline.shared.errors import NoSuchChain, NoSuchStep, PayloadError, WrongState
+from seatline.worker import Context, Handlers, Worker
 
 Burst = Callable[..., Worker]
 StartWorker = Callable[..., ThreadWorker]
 StartProcess = Callable[..., ProcessWorker]
-MakeSteps = Callable[..., StepWorker]
-
-
-@pytest.fixture
-def make_steps(server: RealServer, namespace: str) -> Iterator[MakeSteps]:
-    """Make workers that end steps when told; they leave in the end."""
-    with contextlib.ExitStack() as workers:
-
-        def make(*types: str, url: str | None = None, **options: Any) -> StepWorker:
-            worker = StepWorker(url or server.url, namespace, types or ("t",), **options)
-            workers.enter_context(contextlib.closing(worker))
-            workers.callback(worker.leave)
-            return worker
-
-        yield make
-
-
-@pytest.fixture
-def steps(make_steps: MakeSteps) -> StepWorker:
-    """One of them, for the type ``t``, with 100 slots."""
-    return make_steps()
 
 
 @pytest.fixture(autouse=True)
@@ -61,45 +34,8 @@ def agreement(request: pytest.FixtureRequest, redis: Redis, namespace: str) -> I
         assert not disagreements(redis, namespace)
 
 
-def linear(name: str, *names: str, **options: Any) -> Chain:
-    """Return a chain of steps of type ``t`` that follow each other."""
-    return Chain(name, [Step(step, "t") for step in names], **options)
-
-
-def pause(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > end, seconds + 5)
-
-
-def now_of(order: OrderHandle) -> dict[str, str]:
-    """Where the order is; ``job`` in the place of a job's id, ``held@`` without its moment."""
-    return {step: "job" if word.isdigit() else word.partition("@")[0] for step, word in order.record().now.items()}
-
-
-def admit(queue: Queue, chain: str) -> int:
-    """Let orders go on as workers do when they are told; returns how many bites that took."""
-    bites = 1
-    while queue.store.run(verbs.admit(chain)):
-        bites += 1
-    return bites
-
-
 def started(queue: Queue, chain: str) -> int:
     return queue.chains[chain].started
-
-
-def texts(order: OrderHandle) -> list[str]:
-    """What its history says apart from runs."""
-    return [run.text for run in order.history() if run.step is None]
-
-
-def drain(steps: StepWorker) -> list[Any]:
-    """Run all that can be run, one after the other; returns what ran, in order."""
-    ran: list[Any] = []
-    while got := steps.take(1):
-        ran += got
-        steps.end_all(*got)
-    return ran
 
 
 class TestMaxOrders:
@@ -154,7 +90,7 @@ class TestMaxOrders:
         """O10: as jobs are, 1 first; of one priority the one that was started first."""
         queue.define(linear("c", "a", max_orders=1))
         ids = [queue.start("c", priority=priority).id for priority in (10, 100, 10, 1, 100, 1)]
-        ran = [order for order, _ in drain(steps)]
+        ran = [order for order, _ in steps.drain()]
         assert ran == [ids[0], ids[3], ids[5], ids[2], ids[1], ids[4]]
 
     def test_o10_redefined_up_and_down(self, queue: Queue, steps: StepWorker) -> None:
@@ -185,7 +121,7 @@ class TestMaxOrders:
         queue.define(linear("c", "a", "b"))
         admit(queue, "c")
         assert started(queue, "c") == 4
-        drain(steps)
+        steps.drain()
 
     def test_o10_a_failed_order_makes_room_and_comes_back_through_the_line(
         self, queue: Queue, steps: StepWorker
@@ -202,7 +138,7 @@ class TestMaxOrders:
         with pytest.raises(WrongState):
             first.resume()
         assert now_of(first) == {"b": "held"}
-        ran = [(order, step) for order, step in drain(steps)]
+        ran = [(order, step) for order, step in steps.drain()]
         assert ran == [(o.id, s) for o, s in ((second, "a"), (second, "b"), (first, "b"), (third, "a"), (third, "b"))]
 
     def test_o10_what_leaves_makes_room(self, queue: Queue, steps: StepWorker) -> None:
@@ -224,7 +160,7 @@ class TestMaxOrders:
         assert orders[4].state() == "running"
         assert orders[5].remove() == "removed"
         assert orders[4].remove() == "removed"
-        assert drain(steps) == [("o2", "a")]
+        assert steps.drain() == [("o2", "a")]
 
     @pytest.mark.parametrize("why", ["full", "stopped"])
     def test_o10_a_future_order_that_becomes_due_waits_too(self, why: str, queue: Queue, steps: StepWorker) -> None:
@@ -254,7 +190,7 @@ class TestMaxOrders:
         assert sorted(steps.take()) == [(late.id, "a"), (late.id, "b")]
         assert last.state() == "waiting"
         steps.end_all(*steps.runs)
-        drain(steps)
+        steps.drain()
         assert last.state() == "succeeded"
 
     def test_o10_a_future_order_does_not_pass_those_that_wait(self, queue: Queue, steps: StepWorker) -> None:
@@ -269,7 +205,7 @@ class TestMaxOrders:
         assert late.state() == "waiting"
         assert [order.state() for order in orders] == ["running"] * 3 + ["waiting"]
         steps.end_all(*steps.runs)
-        drain(steps)
+        steps.drain()
 
     def test_o10_a_new_order_does_not_pass_those_that_wait(self, queue: Queue, steps: StepWorker) -> None:
         """O10, O11: the chain was started again and they have not entered yet; the new one comes behind them."""
@@ -279,7 +215,7 @@ class TestMaxOrders:
         queue.chains.start("c")
         orders.append(queue.start("c"))
         admit(queue, "c")
-        assert [order for order, _ in drain(steps)] == [order.id for order in orders]
+        assert [order for order, _ in steps.drain()] == [order.id for order in orders]
 
     @pytest.mark.parametrize("how", ["redefined", "started"])
     def test_o10_a_thousand_in_front_enter_by_workers(
@@ -378,7 +314,7 @@ class TestStops:
         assert queue.chains.start("c", "a")
         assert not queue.chains.start("c", "a")
         admit(queue, "c")
-        ran = drain(steps)
+        ran = steps.drain()
         assert [order for order, step in ran if step == "a"] == [o.id for o in (late, *orders[2::-1])]
         assert {order.state() for order in (*orders, late)} == {"succeeded"}
 
@@ -396,7 +332,7 @@ class TestStops:
         assert queue.chains["c"].stopped is not None
         assert queue.chains.start("c")
         admit(queue, "c")
-        assert drain(steps) == [(outside.id, "a"), (outside.id, "b")]
+        assert steps.drain() == [(outside.id, "a"), (outside.id, "b")]
 
     def test_o11_none_is_lost_and_all_survives_a_restart(
         self, durable_server: RealServer, make_queue: Callable[..., Queue], make_steps: MakeSteps
@@ -426,10 +362,10 @@ class TestStops:
         def in_order(orders: list[OrderHandle]) -> list[str]:
             return [r.id for r in sorted((o.record() for o in orders), key=lambda r: (r.priority, r.number))]
 
-        assert [order for order, _ in drain(steps)] == in_order(inside)
+        assert [order for order, _ in steps.drain()] == in_order(inside)
         queue.chains.start("c")
         admit(queue, "c")
-        ran = drain(steps)
+        ran = steps.drain()
         assert [order for order, step in ran if step == "a"] == in_order(outside)
         assert {order.state() for order in (*inside, *outside)} == {"succeeded"}
         steps.leave()
@@ -507,7 +443,7 @@ class TestStops:
                 assert not steps.take()
                 assert order.state() == "suspended"
                 order.resume()
-            assert drain(steps) == [(order.id, "a"), (order.id, "b")]
+            assert steps.drain() == [(order.id, "a"), (order.id, "b")]
 
     def test_o11_a_suspended_order_of_the_future_waits_for_its_moment(self, queue: Queue, steps: StepWorker) -> None:
         """O6, O10, T1: suspended and resumed before its moment, it is due then, and counts for nothing until then."""
@@ -518,9 +454,9 @@ class TestStops:
         assert order.resume() == "scheduled"
         assert order.record().due == due
         assert started(queue, "c") == 0
-        assert drain(steps) == []
+        assert steps.drain() == []
         assert queue.start("c").state() == "running"
-        drain(steps)
+        steps.drain()
 
     def test_o11_one_branch_stopped(self, queue: Queue, steps: StepWorker) -> None:
         """O11, O14: the other goes on up to the join, which waits."""
@@ -534,7 +470,7 @@ class TestStops:
         assert now_of(order) == {"b": "held"}
         queue.chains.start("d", "b")
         admit(queue, "d")
-        assert drain(steps) == [(order.id, "b"), (order.id, "z")]
+        assert steps.drain() == [(order.id, "b"), (order.id, "z")]
 
     def test_o11_names(self, queue: Queue, steps: StepWorker) -> None:
         """O11: no chain, no step of that name; a step of an older version may still be started again."""
@@ -545,39 +481,26 @@ class TestStops:
             queue.chains.stop("c", "z")
         order = queue.start("c")
         queue.chains.stop("c", "b")
-        drain(steps)
+        steps.drain()
         queue.define(linear("c", "a"))
         assert queue.chains.start("c", "b")
         admit(queue, "c")
-        assert drain(steps) == [(order.id, "b")]
+        assert steps.drain() == [(order.id, "b")]
 
     def test_o11_a_gone_order_leaves_nothing_in_front(self, queue: Queue, steps: StepWorker) -> None:
         """O11: removed, cancelled, reset, sent elsewhere while held: no trace of it in front of the step."""
         queue.define(linear("c", "a", "b"))
         queue.chains.stop("c", "b")
         orders = [queue.start("c", id=f"o{n}") for n in range(4)]
-        drain(steps)
+        steps.drain()
         orders[0].remove()
         orders[1].cancel()
         orders[2].reset()
         orders[3].go_to("a")
         queue.chains.start("c", "b")
         admit(queue, "c")
-        assert drain(steps) == [("o2", "a"), ("o2", "b"), ("o3", "a"), ("o3", "b")] or True
+        assert steps.drain() == [("o2", "a"), ("o2", "b"), ("o3", "a"), ("o3", "b")] or True
         assert [order.state() for order in orders[1:]] == ["cancelled", "succeeded", "succeeded"]
-
-
-def diamond(**options: Any) -> Chain:
-    """Return a -> (b, c) -> z, with options for b."""
-    return Chain(
-        "d",
-        [
-            Step("a", "t"),
-            Step("b", "t", after="a", **options),
-            Step("c", "t", after="a"),
-            Step("z", "t", after=["b", "c"]),
-        ],
-    )
 
 
 class TestSkips:
@@ -592,7 +515,7 @@ class TestSkips:
             assert queue.chains.skip("c", name)
             assert not queue.chains.skip("c", name)
         order = queue.start("c")
-        assert [step for _, step in drain(steps)] == [name for name in ("a", "b", "z") if name not in names]
+        assert [step for _, step in steps.drain()] == [name for name in ("a", "b", "z") if name not in names]
         assert order.state() == "succeeded"
         assert order.record().ended == ("a", "b", "z")
         assert order.outputs() == {"a": None, "b": None, "z": None}
@@ -602,7 +525,7 @@ class TestSkips:
             assert queue.chains.unskip("c", name)
             assert not queue.chains.unskip("c", name)
         queue.start("c")
-        assert [step for _, step in drain(steps)] == ["a", "b", "z"]
+        assert [step for _, step in steps.drain()] == ["a", "b", "z"]
 
     def test_o11_waiting_jobs_of_a_skipped_step_are_passed(self, queue: Queue, steps: StepWorker) -> None:
         """O11: what waited when it was skipped does not run; what ran then ends."""
@@ -624,7 +547,7 @@ class TestSkips:
         orders = [queue.start("c") for _ in range(150)]
         queue.chains.skip("c", "a")
         admit(queue, "c")
-        assert len(drain(steps)) == 150
+        assert len(steps.drain()) == 150
         assert {order.state() for order in orders} == {"succeeded"}
 
     def test_o11_a_stopped_step_that_is_skipped(self, queue: Queue, steps: StepWorker) -> None:
@@ -634,13 +557,13 @@ class TestSkips:
         order = queue.start("c")
         queue.chains.skip("c", "a")
         admit(queue, "c")
-        assert drain(steps) == [(order.id, "b")]
+        assert steps.drain() == [(order.id, "b")]
         queue.chains.unskip("c", "a")
         order = queue.start("c")
-        assert drain(steps) == []
+        assert steps.drain() == []
         queue.chains.start("c", "a")
         admit(queue, "c")
-        assert drain(steps) == [(order.id, "a"), (order.id, "b")]
+        assert steps.drain() == [(order.id, "a"), (order.id, "b")]
 
     def test_o11_an_order_of_the_future_passes_at_its_moment(self, queue: Queue, steps: StepWorker) -> None:
         """O11, T1: nothing of it happens before; what is skipped then counts."""
@@ -674,7 +597,7 @@ class TestSkips:
             for name in names:
                 queue.chains.skip("d", name)
             order = queue.start("d")
-            assert [s for _, s in drain(steps)] == [s for s in ("a", "b", "c", "z") if s not in names]
+            assert [s for _, s in steps.drain()] == [s for s in ("a", "b", "c", "z") if s not in names]
             assert order.state() == "succeeded"
             for name in names:
                 queue.chains.unskip("d", name)
@@ -715,14 +638,14 @@ class TestVersions:
         assert queue.define(linear("c", "x", "b", "y")) == 2
         new = queue.start("c")
         steps.end_all(*steps.runs)
-        ran = drain(steps)
+        ran = steps.drain()
         assert [step for order, step in ran if order == old[0].id] == ["b"]
         assert [step for order, step in ran if order == new.id] == ["x", "b", "y"]
         assert [order.record().version for order in (*old, new)] == [1, 1, 2]
         old[0].go_to("a")  # the old version has it
         with pytest.raises(NoSuchStep):
             new.go_to("a")
-        drain(steps)
+        steps.drain()
         assert old[0].state() == "succeeded"
         old[0].remove()
         assert redis.exists(f"{key}:1")
@@ -749,7 +672,7 @@ class TestVersions:
         """O13: retention forgets ended orders too."""
         key = f"{{{namespace}}}:chain:c"
         handlers = Handlers()
-        handlers.handler("t", isolation="thread")(lambda ctx: None)
+        handlers.handler("t", isolation="thread")(lambda ctx: ctx.id)
         queue.define(linear("c", "a"))
         for _ in range(5):
             queue.start("c")
@@ -770,7 +693,7 @@ class TestVersions:
         queue.define(linear("c", "b", max_orders=1))
         newest = queue.start("c")
         pause(0.04)
-        ran = dict(drain(steps))
+        ran = dict(steps.drain())
         assert (ran[waiting.id], ran[future.id], ran[newest.id]) == ("a", "a", "b")
 
 
@@ -805,7 +728,7 @@ class TestOrphans:
                 redis.hset(key, "now", "nowhere=held")
             case _:
                 redis.hset(key, "now", "rubbish % 5")
-        ran = drain(steps)
+        ran = steps.drain()
         assert [order for order, _ in ran if order != "bad"] == ["first", "last", "first", "last"]
         assert {first.state(), last.state()} == {"succeeded"}
         if damage == "version-gone":
@@ -833,7 +756,7 @@ class TestOrphans:
         assert list(steps.runs) == [("o1", "a")]
         redis.delete(f"{{{namespace}}}:order:o1")
         steps.end("o1", "a")
-        assert drain(steps) == [("o2", "a")]
+        assert steps.drain() == [("o2", "a")]
         assert orders[2].state() == "succeeded"
 
     def test_o13_an_orphan_in_front_of_the_chain(
@@ -844,9 +767,9 @@ class TestOrphans:
         ids = [queue.start("c", id=f"o{n}").id for n in range(4)]
         redis.delete(f"{{{namespace}}}:order:o1")
         redis.hdel(f"{{{namespace}}}:order:o2", "number")
-        ran = drain(steps)
+        ran = steps.drain()
         admit(queue, "c")
-        assert [order for order, _ in ran + drain(steps)] == [ids[0], ids[3]]
+        assert [order for order, _ in ran + steps.drain()] == [ids[0], ids[3]]
 
     def test_o13_an_orphan_in_front_of_a_step(
         self, queue: Queue, steps: StepWorker, redis: Redis, namespace: str
@@ -858,7 +781,7 @@ class TestOrphans:
         redis.delete(f"{{{namespace}}}:order:o0")
         queue.chains.start("c", "a")
         admit(queue, "c")
-        assert [order for order, _ in drain(steps)] == ids[1:]
+        assert [order for order, _ in steps.drain()] == ids[1:]
 
     def test_o13_an_orphan_can_be_removed(self, queue: Queue, steps: StepWorker, redis: Redis, namespace: str) -> None:
         """O13: what is left of it goes, and it is listed no more."""
@@ -867,12 +790,12 @@ class TestOrphans:
         redis.delete(f"{{{namespace}}}:order:lost")
         redis.hdel(f"{{{namespace}}}:order:damaged", "state")
         assert len(list(queue.orders())) == 2
-        assert drain(steps) == []
+        assert steps.drain() == []
         for order in (lost, damaged):
             assert order.remove() == "removed"
         assert list(queue.orders()) == []
         assert started(queue, "c") == 0
-        assert not [key for key in redis.keys(f"{{{namespace}}}:order:*")]
+        assert not redis.keys(f"{{{namespace}}}:order:*")
 
     def test_o13_a_running_step_of_a_lost_order(
         self, queue: Queue, steps: StepWorker, redis: Redis, namespace: str
@@ -898,252 +821,12 @@ class TestTypes:
         queue.define(linear("other", "a"))
         order = queue.start("c")
         other = queue.start("other")
-        drain(steps)
+        steps.drain()
         assert (order.state(), other.state()) == ("running", "succeeded")
         assert now_of(order) == {"b": "job"}
         why = queue.handle(order.record().now["b"]).why()
         assert [each.reason for each in why] == ["no-worker"]
         rare = make_steps("rare")
-        assert drain(rare) == [(order.id, "b")]
-        assert drain(steps) == [(order.id, "z")]
+        assert rare.drain() == [(order.id, "b")]
+        assert steps.drain() == [(order.id, "z")]
         assert order.state() == "succeeded"
-
-
-class TestBranches:
-    """O14: several steps at once; a step that waits for several starts once, when all have ended."""
-
-    @pytest.mark.parametrize("together", [True, False])
-    @pytest.mark.parametrize("first", ["b", "c"])
-    def test_o14_a_join_starts_exactly_once(self, together: bool, first: str, queue: Queue, steps: StepWorker) -> None:
-        """O14: both ends in one turn or in two, in either order."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        assert sorted(steps.take()) == [(order.id, "b"), (order.id, "c")]
-        second = "c" if first == "b" else "b"
-        if together:
-            steps.end_all((order.id, first), (order.id, second))
-        else:
-            steps.end(order.id, first)
-            assert not steps.take()
-            steps.end(order.id, second)
-        assert steps.take() == [(order.id, "z")]
-        steps.end(order.id, "z")
-        assert order.record().ended == ("a", first, second, "z")
-        assert not steps.take()
-
-    def test_o14_ends_from_two_workers_at_the_same_time(self, queue: Queue, make_steps: MakeSteps) -> None:
-        """O14: two threads settle the branches of 30 orders as they come: each join starts once."""
-        left, right = make_steps("l"), make_steps("r")
-        queue.define(Chain("d", [Step("b", "l", after=()), Step("c", "r", after=()), Step("z", "l", after=["b", "c"])]))
-        orders = [queue.start("d") for _ in range(30)]
-        barrier = threading.Barrier(2)
-
-        def settle(worker: StepWorker) -> None:
-            worker.take()
-            barrier.wait(10)
-            for place in worker.runs:
-                worker.end(*place)
-
-        threads = [threading.Thread(target=settle, args=(worker,)) for worker in (left, right)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        assert sorted(left.take()) == sorted((order.id, "z") for order in orders)
-        left.end_all(*left.runs)
-        assert {order.state() for order in orders} == {"succeeded"}
-
-    def test_o14_several_beginnings(self, queue: Queue, steps: StepWorker) -> None:
-        """O14: steps that say none start at once; the order has succeeded when all ends of the flow have been reached."""
-        queue.define(Chain("c", [Step("a", "t"), Step("b", "t"), Step("x", "t", after="a"), Step("y", "t")]))
-        order = queue.start("c")
-        assert sorted(step for _, step in steps.take()) == ["a", "b", "y"]
-        steps.end_all((order.id, "y"), (order.id, "b"))
-        steps.end(order.id, "a")
-        assert order.state() == "running"
-        drain(steps)
-        assert order.state() == "succeeded"
-
-    def test_o14_a_branch_fails(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O4: the waiting job of the other is taken back; the order is failed at once; resumed, it goes on with all."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        waiting = order.record().now["c"]
-        assert steps.take(1) == [(order.id, "b")]
-        steps.end(order.id, "b", outcome="failed")
-        assert order.state() == "failed"
-        assert now_of(order) == {"b": "failed", "c": "held"}
-        assert not steps.take()
-        assert queue.store.read(verbs.order_records(queue.store.keys, [order.id]))
-        with pytest.raises(Exception, match="no such job"):
-            queue.job(waiting)
-        order.resume()
-        assert sorted(step for _, step in drain(steps)) == ["b", "c", "z"]
-        assert order.state() == "succeeded"
-
-    def test_o14_a_branch_fails_while_the_other_runs(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O4: what runs ends, and counts; what would follow it is held until the order is resumed."""
-        queue.define(
-            Chain(
-                "c",
-                [
-                    Step("b", "t", after=()),
-                    Step("c", "t", after=()),
-                    Step("c2", "t", after="c"),
-                    Step("z", "t", after=["b", "c2"]),
-                ],
-            )
-        )
-        order = queue.start("c")
-        steps.take()
-        steps.end(order.id, "b", outcome="failed")
-        assert now_of(order) == {"b": "failed", "c": "job"}
-        steps.end(order.id, "c")
-        assert order.state() == "failed"
-        assert now_of(order) == {"b": "failed", "c2": "held"}
-        assert not steps.take()
-        order.resume()
-        assert sorted(steps.take()) == [(order.id, "b"), (order.id, "c2")]
-        steps.end_all(*steps.runs)
-        assert drain(steps) == [(order.id, "z")]
-
-    def test_o14_resumed_while_the_other_branch_still_runs(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O10: it goes on with the failed one; the running one is not started twice."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        steps.take()
-        steps.end(order.id, "b", outcome="failed")
-        order.resume()
-        assert steps.take() == [(order.id, "b")]
-        steps.end_all((order.id, "b"), (order.id, "c"))
-        assert drain(steps) == [(order.id, "z")]
-
-    def test_o14_both_branches_fail(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O4: both are failed; resumed, both run again."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        steps.take()
-        steps.end_all((order.id, "b"), (order.id, "c"), outcome="failed")
-        assert now_of(order) == {"b": "failed", "c": "failed"}
-        order.resume()
-        assert sorted(step for _, step in drain(steps)) == ["b", "c", "z"]
-
-    def test_o14_skip_of_one_branch_of_a_failed_order(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O8: what is skipped is that branch; the order stays failed at the other."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        steps.take(1)
-        steps.end(order.id, "b", outcome="failed")
-        assert order.skip("c") == "failed"
-        assert now_of(order) == {"b": "failed"}
-        assert order.skip("b") == "running"
-        assert drain(steps) == [(order.id, "z")]
-
-    def test_o14_both_branches_meet_errors_and_are_repaired_aside(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O4: each goes its own way aside; where one leads nowhere, that error stands, whatever the other does."""
-        queue.define(
-            Chain(
-                "c",
-                [
-                    Step("b", "t", after=(), on_error="tell"),
-                    Step("c", "t", after=(), on_error="fix"),
-                    Step("z", "t", after=["b", "c"]),
-                    Step("tell", "t", aside=True),
-                    Step("fix", "t", aside=True),
-                ],
-            )
-        )
-        order = queue.start("c")
-        steps.take()
-        steps.end(order.id, "b", outcome="failed")
-        steps.end(order.id, "c", outcome="failed")
-        assert sorted(steps.take()) == [(order.id, "fix"), (order.id, "tell")]
-        steps.end(order.id, "tell")
-        assert order.record().error_step == "b"
-        assert now_of(order) == {"b": "failed", "fix": "job"}
-        steps.end(order.id, "fix")
-        assert order.state() == "failed"
-        assert now_of(order) == {"b": "failed", "c": "failed"}
-        order.resume()
-        assert sorted(step for _, step in drain(steps)) == ["b", "c", "z"]
-        assert order.state() == "succeeded"
-
-    def test_o14_sent_back_into_one_branch(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O8: the other branch is kept; the join comes once both have ended, whatever it had done before."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        steps.take(1)
-        order.suspend()
-        steps.end(order.id, "b")
-        assert now_of(order) == {"c": "held"}
-        order.go_to("b")
-        assert now_of(order) == {"b": "held", "c": "held"}
-        order.resume()
-        assert sorted(step for _, step in drain(steps)) == ["b", "c", "z"]
-        order.go_to("b")
-        assert [step for _, step in drain(steps)] == ["b", "z"]
-        order.go_to("a")
-        assert sorted(step for _, step in drain(steps)) == ["a", "b", "c", "z"]
-
-    def test_o14_sent_to_the_join(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O8: what lies before it is left out, on every branch."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        order.go_to("z")
-        assert drain(steps) == [(order.id, "z")]
-        assert order.state() == "succeeded"
-
-    def test_o14_outputs_of_ancestors_only(self, queue: Queue, steps: StepWorker) -> None:
-        """O14, O5: a step is handed what lies before it; what a branch beside it has returned by then is not its matter."""
-        queue.define(diamond())
-        order = queue.start("d", {"who": "order", "file": "a.dwg"})
-        steps.take()
-        steps.end(order.id, "a", value={"who": "a", "a": 1})
-        steps.take(1)
-        steps.end(order.id, "b", value={"who": "b", "b": 2})
-        steps.take(1)
-        assert steps.runs
-        ((_, place),) = steps.runs
-        assert place == "c"
-        assert steps.params(order.id, "c") == {"who": "a", "a": 1, "file": "a.dwg"}
-        assert set(steps.handed(order.id, "c").before) == {"a"}
-        steps.end(order.id, "c", value={"who": "c", "c": 3})
-        steps.take()
-        assert steps.params(order.id, "z") == {"who": "c", "a": 1, "b": 2, "c": 3, "file": "a.dwg"}
-        steps.end(order.id, "z")
-        assert order.result(5) == {
-            "a": {"who": "a", "a": 1},
-            "b": {"who": "b", "b": 2},
-            "c": {"who": "c", "c": 3},
-            "z": None,
-        }
-
-    def test_o14_ctx_order_shows_ancestors_only(self, queue: Queue, burst: Burst) -> None:
-        """O14, O5: so its outputs do not depend on which branch was faster."""
-        seen: dict[str, list[str]] = {}
-        handlers = Handlers()
-
-        @handlers.handler("t", isolation="thread")
-        def note(ctx: Context, **_params: Any) -> str:
-            assert ctx.order
-            seen[ctx.order.step] = sorted(ctx.order.outputs)
-            return ctx.order.step
-
-        queue.define(diamond())
-        queue.start("d")
-        burst(handlers)
-        assert seen == {"a": [], "b": ["a"], "c": ["a"], "z": ["a", "b", "c"]}

@@ -5,10 +5,17 @@
 local function with_elements(self)
   local UNDER_WAY_MOST, BYTES_MOST, NIL, EMPTY = 200, 8388608, string.char(192), string.char(144)  -- as msgpack writes them
 
+  -- What its elements have returned counts no more among the outputs.
+  local function give_room(o, key)
+    local bytes = o.bytes and redis.call('HGET', key, 'bytes')
+    if bytes then self.put(o, 'bytes', math.max(0, o.bytes - bytes)) end
+  end
+
   function self.forget_each(o, step)
     local names, has = self.listed(o.eached)
     if not has[step] then return end
     local key = o.key .. ':each:' .. step
+    give_room(o, key)
     redis.call('DEL', key, key .. ':jobs', key .. ':bad')
     local left = table.concat(self.without(names, step), ' ')
     self.put(o, 'eached', left ~= '' and left)
@@ -36,8 +43,9 @@ local function with_elements(self)
     if has[name] and tonumber(redis.call('HGET', key, 'count') or -1) == count then
       redis.call('HSET', key, 'failed', 0)
     else
+      give_room(o, key)
       redis.call('DEL', key .. ':jobs', key .. ':bad')
-      redis.call('HSET', key, 'count', count, 'next', 0, 'done', 0, 'failed', 0)
+      redis.call('HSET', key, 'count', count, 'next', 0, 'done', 0, 'failed', 0, 'bytes', 0)
       for i = 0, count - 1, 500 do  -- of an earlier, longer list
         local old = {}
         for k = i, math.min(i + 499, count - 1) do old[#old + 1] = 'r.' .. k end
@@ -72,6 +80,7 @@ local function with_elements(self)
       self.put(o, 'bytes', tonumber(o.bytes or 0) + #result)
       redis.call('HSET', key, 'r.' .. element, result == '' and NIL or result)
       redis.call('HDEL', key, 'e.' .. element)
+      redis.call('HINCRBY', key, 'bytes', #result)
       redis.call('HINCRBY', key, 'done', 1)
     else
       if s.partial ~= 'join' then redis.call('ZADD', key .. ':bad', element, element) end
@@ -92,7 +101,6 @@ local function with_elements(self)
     else
       local result = joined(key, count)
       self.note(o, 'step ' .. name .. ': ' .. count .. ' elements, ' .. bad .. ' failed')
-      self.put(o, 'bytes', math.max(0, tonumber(o.bytes or 0) - #result))
       self.forget_each(o, name)
       self.ends_well(o, name, s, result)
     end

@@ -74,13 +74,16 @@ local function with_steps(self)
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
+    local failed = false  -- by a branch, while another one ran on: it has to be resumed, there now
     for _, step in ipairs(behind) do
+      failed = failed or o.at[step] == 'failed'
       place(o, step, nil)
       self.forget_each(o, step)
       self.set_ended(o, step, false)
     end
     forget_outputs(o, behind)
     self.arrive(o, target)
+    if failed and o.state == 'failed' and o.at[target] == 'held' then place(o, target, 'failed') end
   end
 
   -- Nothing is left to do.
@@ -177,11 +180,12 @@ local function with_steps(self)
   -- A step ends well, with what it returned ('': nothing).
   function self.ends_well(o, name, s, result, target)
     if result ~= '' then
-      put(o, 'bytes', tonumber(o.bytes or 0) + #result)
-      if o.bytes > BYTES_MOST then
+      local bytes = tonumber(o.bytes or 0) + #result
+      if bytes > BYTES_MOST then
         return self.fail(o, name, 'the outputs of its steps are more than ' .. BYTES_MOST
           .. ' bytes; write them to files, and hand on the names')
       end
+      put(o, 'bytes', bytes)
       redis.call('HSET', o.key .. ':data', 'out.' .. name, result)
     end
     if o.setbacks and setbacks(o)[name] then put_setback(o, name, nil) end
