@@ -23,6 +23,7 @@ from rules.order_look import disagreements
 from rules.support import Gate, ThreadWorker
 
 from seatline.producer import Chain, OrderHandle, OrderRecord, Queue, Step
+from seatline.shared.calls import orders as verbs
 from seatline.shared.calls.base import Read
 from seatline.shared.codec import pack_value
 from seatline.shared.errors import (
@@ -37,6 +38,7 @@ from seatline.shared.errors import (
     SeatlineError,
     WrongState,
 )
+from seatline.shared.job import JobRecord
 from seatline.worker import Handlers
 
 StartWorker = Callable[..., ThreadWorker]
@@ -522,6 +524,28 @@ class TestRemove:
         orders[2].cancel()
         assert orders[3].state() == "running"
 
+    @pytest.mark.parametrize("act", ["remove", "cancel"])
+    def test_o8_o10_in_front_of_the_chain_with_a_branch_under_way(
+        self, queue: Queue, hand: Hand, redis: Redis, namespace: str, act: str
+    ) -> None:
+        """O8, O10: resumed, it waits for its place while a branch of it still runs; asked to go, it keeps that place."""
+        define(queue, Step("tidy", "tidy", after=["check", "publish"]), max_orders=1)
+        order = queue.start("c", id="R-7")
+        check, publish = hand.worker.turn(want=2)
+        hand.fail(check)
+        other = queue.start("c")
+        assert (order.state(), other.state()) == ("failed", "running")
+        assert order.resume() == "waiting"
+        assert getattr(order, act)() == "asked"
+        assert (order.state(), at(order)) == ("waiting", {"check": "held", "publish": "job"})
+        assert disagreements(redis, namespace) == []
+        hand.succeed(publish)
+        if act == "remove":
+            assert_gone(order, redis, namespace)
+        else:
+            assert order.state() == "cancelled"
+        assert other.state() == "running"
+
     def test_o8_cancel_what_waits(self, queue: Queue, hand: Hand) -> None:
         """O8: at once; its outputs are kept."""
         define(queue)
@@ -742,7 +766,7 @@ class TestWrongState:
 class TestRaces:
     """O2, O8: acts and ends at once, from several connections: whatever comes first, orders, chains and jobs agree."""
 
-    @pytest.mark.parametrize("round_", range(3))
+    @pytest.mark.parametrize("shape", ["linear", "branches", "list"])
     def test_o8_acts_and_ends_at_once(
         self,
         queue: Queue,
@@ -750,26 +774,26 @@ class TestRaces:
         server: RealServer,
         redis: Redis,
         namespace: str,
-        round_: int,
+        shape: str,
     ) -> None:
         """O8: three people, two workers, eight orders, and a look at all of it again and again meanwhile."""
         seed = random.randrange(10**6)
-        print(f"seed {seed}, round {round_}")  # noqa: T201 - shown when it fails
+        print(f"seed {seed}")  # noqa: T201 - shown when it fails
         define(
             queue,
             Step("check", "check", on_error="setback", setback=[0.01], setbacks=2),
-            Step("publish", "publish", on_error="repair"),
+            Step("publish", "publish", on_error="repair", each="files" if shape == "list" else None),
+            Step("tidy", "tidy", after=["check", "publish"] if shape == "branches" else []),
             Step("repair", "repair", aside=True, then="check"),
             max_orders=6,
         )
         names = [f"o{n}" for n in range(8)]
         for name in names:
             queue.start("c", {"n": 1}, id=name)
-        until = time.monotonic() + 2.0
-        trouble: list[BaseException] = []
+        until, trouble, seen = time.monotonic() + 2.0, list[BaseException](), list[str]()
 
         def over() -> bool:
-            return time.monotonic() > until or bool(trouble)
+            return time.monotonic() > until or bool(trouble or seen)
 
         def person(number: int) -> None:
             rng, own = random.Random(seed + number), make_queue()
@@ -798,11 +822,11 @@ class TestRaces:
             thread.start()
         looks = 0
         while not over():
-            assert disagreements(redis, namespace) == [], f"look {looks}"
-            looks += 1
+            seen, looks = disagreements(redis, namespace), looks + 1
         for thread in threads:
             thread.join(20)
         assert not trouble, trouble
+        assert seen == [], f"look {looks}"
         assert looks > 5
         assert disagreements(redis, namespace) == []
         queue.chains.start("c")
@@ -845,7 +869,15 @@ def _do_something(queue: Queue, rng: random.Random, names: list[str]) -> None:
 
 
 def _some_end(worker: FakeWorker, rng: random.Random, job_id: str) -> Any:
-    """One end of a job."""
+    """One end of a job; a list has three elements."""
+    taken = worker.held[job_id]
+    record = JobRecord.read(job_id, taken.flat)
+    if b"expand" in taken.flat[::2]:
+        elements = [pack_value("element", n) for n in range(3)]
+        base = pack_value("params", {})
+        worker.store.run(verbs.expand(job_id, taken.token, record.order or "", record.step or "", 0, base, elements))
+        if rng.random() < 0.8:
+            return worker.report(job_id, "succeeded", "count", 3)
     outcome = rng.choice(
         ["succeeded", "succeeded", "succeeded", "goto", "failed", "skipped", "retry", "abandoned", "returned"]
     )

@@ -506,6 +506,43 @@ class TestOutputs:
         assert "more than 8388608 bytes; write them to files" in record.error
 
 
+class TestGoto:
+    """O4, O5: a step that ends well and cannot go where it says."""
+
+    def test_o5_it_has_no_output(self, queue: Queue, hand: Hand) -> None:
+        """O5: the order fails there, and what the step returns is what it returns when it runs again."""
+        define(queue, Step("tidy", "tidy", after=["check", "publish"]))
+        order = queue.start("c")
+        check, publish = hand.worker.turn(want=2)
+        hand.succeed(publish, {"b": 1}, "goto", "check")
+        record = order.record()
+        assert (record.state, record.error_step, dict(record.now)) == (
+            "failed",
+            "publish",
+            {"check": check, "publish": "failed"},
+        )
+        assert record.error == "step publish: it cannot go to step check while step check behind that is under way"
+        assert [name for name in record.data if name.startswith("out.")] == []
+        hand.succeed(check, {"a": 1})
+        order.resume()
+        hand.run(order, "publish")
+        assert hand.params(hand.begin(order, "tidy")) == {"a": 1}
+        assert order.outputs() == {"check": {"a": 1}, "publish": None}
+
+    def test_o4_where_the_order_has_failed(self, queue: Queue, hand: Hand) -> None:
+        """O4: a branch goes to the step at which the order failed meanwhile: it is still failed there, to be resumed."""
+        define(queue, Step("tidy", "tidy", after=["check", "publish"]))
+        order = queue.start("c")
+        check, publish = hand.worker.turn(want=2)
+        hand.fail(check)
+        hand.succeed(publish, 1, "goto", "check")
+        assert (order.state(), at(order), order.record().ended) == ("failed", {"check": "failed"}, ("publish",))
+        assert hand.nothing()
+        order.resume()
+        hand.run(order, "check", "tidy")
+        assert order.state() == "succeeded"
+
+
 class TestSteps:
     """O4: a step's own priority, seats, timeout, retry and if_lost."""
 

@@ -80,7 +80,7 @@ local function go_on()
 end
 
 -- A full server lets the rest through after this.
-redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':waiting', act ~= 'skip' and o.number .. ' ' .. id or '')
+redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':waiting', '')
 self.note(o, act .. (step ~= '' and ' ' .. step or '') .. ' by ' .. by)
 local told = nil
 if to or act == 'reset' then
