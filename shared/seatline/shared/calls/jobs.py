@@ -96,8 +96,17 @@ def _by_id(job_id: str, verb: str, way_out: str) -> dict[str, Refusal]:
         "missing": lambda _: NoSuchJob(
             f"job {int(job_id)}: no such job. It never existed, was removed, or was trimmed by retention."
         ),
-        "state": lambda reply: WrongState(f"job {int(job_id)} is {text(reply[1])}: it cannot be {verb}. {way_out}"),
+        "state": lambda reply: WrongState(_not_in(int(job_id), text(reply[1]), verb, way_out)),
     }
+
+
+def _not_in(number: int, state: str, verb: str, way_out: str) -> str:
+    if state == "order":
+        return (
+            f"job {number} is a step of an order: it cannot be {verb} by itself. `seatline jobs show {number}` names the "
+            "order, and `seatline orders` resumes, skips or cancels."
+        )
+    return f"job {number} is {state}: it cannot be {verb}. {way_out}"
 
 
 def cancel(job_id: str, by: str) -> Call[str]:
