@@ -42,6 +42,11 @@ class OrderHandle:
     def __repr__(self) -> str:
         return f"<OrderHandle {self.id}>"
 
+    @property
+    def _said(self) -> str:
+        """Its id as people type it: a number without its zeros."""
+        return str(int(self.id)) if self.id.isdigit() else self.id
+
     def record(self) -> OrderRecord:
         """Return a snapshot of the order, with its params and the outputs of its steps.
 
@@ -57,7 +62,7 @@ class OrderHandle:
         if isinstance(found, PayloadError):
             raise found
         if self._number is not None and found.number != int(self._number):
-            raise OrderLost(f"order {self.id}: another order has this id now; this one was removed or replaced.")
+            raise OrderLost(f"order {self._said}: another order has this id now; this one was removed or replaced.")
         return found
 
     def state(self) -> str:
@@ -120,7 +125,7 @@ class OrderHandle:
     def _act(self, verb: verbs.Act, step: str | None = None) -> str:
         if step is not None:
             check_name("step", step)
-        return self._queue.store.run(verbs.act(self.id, verb, step, self._queue.by))
+        return self._queue.store.run(verbs.act(self.id, verb, step, self._queue.by, self._number))
 
     def wait(self, timeout: float | None = None) -> OrderRecord:
         """Wait until it has succeeded, failed or was cancelled; on the server and not by polling.
@@ -140,10 +145,12 @@ class OrderHandle:
             if isinstance(answer, OrderRecord):
                 return answer
             if answer == "missing":
-                raise OrderLost(f"order {self.id}: the server does not have it: removed, replaced, trimmed, or lost.")
+                raise OrderLost(
+                    f"order {self._said}: the server does not have it: removed, replaced, trimmed, or lost."
+                )
             left = 60.0 if end is None else end - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"order {self.id} has not ended within {timeout} s; it goes on.")
+                raise TimeoutError(f"order {self._said} has not ended within {timeout} s; it goes on.")
             listener.wait_or_look(left)
 
     def result(self, timeout: float | None = None) -> dict[str, Any]:
@@ -158,9 +165,9 @@ class OrderHandle:
         if record.state == "succeeded":
             return record.outputs
         if record.state == "cancelled":
-            raise OrderCancelled(f"order {self.id} ({record.chain}) was cancelled.")
+            raise OrderCancelled(f"order {self._said} ({record.chain}) was cancelled.")
         raise OrderFailed(
-            f"order {self.id} ({record.chain}) failed: {record.error}. `seatline orders resume {self.id}` goes on there.",
+            f"order {self._said} ({record.chain}) failed: {record.error}. `seatline orders resume {self._said}` goes on there.",
             step=record.error_step or "",
             error=record.error or "",
         )
