@@ -1,7 +1,8 @@
 """docs/chains.md, docs/handlers.md and docs/lifecycle.md: each section is done as it says, against a real server.
 
-They exhibit O4 to O15 but O7 and O12 (chains), C1 (what a worker prints), C4 and C5 (seats and logins), C8 and C9 (hooks),
-C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler can say), C18 (commands).
+They exhibit O4, O5, O6, O8, O9, O10, O11, O13, O14 and O15 (chains), C1 (what a worker prints), C4 and C5 (seats and
+logins), C8 and C9 (hooks), C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler
+can say), C18 (commands).
 """
 
 from __future__ import annotations
