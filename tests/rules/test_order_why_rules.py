@@ -162,14 +162,14 @@ class TestWhy:
 
     def test_w1_set_back(self, queue: Queue, worker: StepWorker) -> None:
         """W1, O7: n of m, until when; the step can be tried now."""
-        define(queue, Step("a", "t", on_error="setback", setback=[600, 1200], setbacks=5))
+        define(queue, Step("a", "t", on_error="setback", setback=[630, 1200], setbacks=5))
         order = queue.start("c", id="mine")
         worker.take()
         worker.end("mine", "a", outcome="failed")
         (told,) = why(order)
         assert told.reason == "setback"
         assert told.message.startswith("step a: it was set back, 1 of 5 times, until 2")
-        assert told.message.endswith("UTC, in 9 min.")
+        assert told.message.endswith("UTC, in 10 min.")
         assert told.action == "Wait, or: seatline orders goto mine a"
         order.suspend()
         assert reasons(order) == ["suspended", "setback"]
