@@ -260,6 +260,21 @@ class TestResume:
             f"goto {step} by {queue.by}" for step in ("publish", "check", "tidy")
         ]
 
+    def test_o8_t1_o10_one_that_has_not_entered(self, queue: Queue, hand: Hand) -> None:
+        """O8, T1, O10: it waits for its moment, or its place, and then begins there."""
+        define(queue, max_orders=1)
+        future = queue.start("c", delay=600)
+        assert future.go_to("publish") == "scheduled"
+        assert 590 < due_in(queue, future, "publish") <= 600
+        first, second = queue.start("c"), queue.start("c")
+        assert second.go_to("tidy") == "waiting"
+        assert second.resume(from_step="publish") == "waiting"
+        hand.run(first, "check", "publish", "tidy")
+        hand.run(second, "publish", "tidy")
+        let_pass(queue, future, "publish")
+        hand.run(future, "publish", "tidy")
+        assert [order.state() for order in (future, second)] == ["succeeded"] * 2
+
     def test_o8_one_that_is_suspended_waits_there(self, queue: Queue, hand: Hand) -> None:
         define(queue)
         order = queue.start("c")
@@ -444,7 +459,10 @@ class TestRemove:
         assert_gone(order, redis, namespace)
         assert hand.nothing()
 
-    @pytest.mark.parametrize("where", ["waiting", "suspended", "set back", "failed", "succeeded", "future", "in front"])
+    @pytest.mark.parametrize(
+        "where",
+        ["waiting", "suspended", "set back", "to be tried again", "failed", "succeeded", "future", "in front"],
+    )
     def test_o8_remove_at_once(self, queue: Queue, hand: Hand, redis: Redis, namespace: str, where: str) -> None:
         """O8: nothing of it runs: it is gone, with its waiting job."""
         define(queue, Step("publish", "publish", on_error="setback", setback=[60]), max_orders=2)
@@ -459,6 +477,8 @@ class TestRemove:
         if where == "set back":
             hand.run(order, "check")
             hand.fail(hand.begin(order, "publish"))
+        if where == "to be tried again":
+            hand.end(hand.begin(order, "check"), "retry", *ERROR, result=b"attempt 1", result_ms=60_000)
         if where == "failed":
             hand.fail(hand.begin(order, "check"))
         if where == "succeeded":
@@ -635,6 +655,19 @@ class TestExisting:
         hand.run(new, "check", "publish", "tidy")
         queue.start("c", id="R-7", replace=True)
         assert redis.zcard(f"{{{namespace}}}:orders:succeeded") == 0
+
+    def test_o9_an_old_handle_does_nothing_to_the_new_one(self, queue: Queue, hand: Hand) -> None:
+        """O9: nor does one whose order was lost by the server, and its id given again."""
+        define(queue)
+        old = queue.start("c", id="R-7")
+        new = queue.start("c", id="R-7", replace=True)
+        before = new.record()
+        for act in (*ACTS.values(), OrderHandle.remove):
+            with pytest.raises(NoSuchOrder, match=r"order R-7: no such order.*replaced"):
+                act(old)
+        assert (new.record(), new.history()) == (before, [])
+        assert queue.order("R-7").cancel() == "cancelled"
+        assert hand.nothing()
 
     def test_o9_not_while_a_step_runs(self, queue: Queue, hand: Hand) -> None:
         """O9: only after it has ended."""

@@ -158,7 +158,7 @@ class TestOnError:
         assert (record.state, dict(record.now), record.ended) == ("failed", {"publish": "failed"}, ("check",))
         assert (record.error, record.error_step) == ("step publish: ValueError: no answer", "publish")
         with pytest.raises(
-            OrderFailed, match=rf"order {order.id} \(c\) failed: step publish: .*orders resume"
+            OrderFailed, match=rf"order 0*{int(order.id)} \(c\) failed: step publish: .*orders resume"
         ) as failed:
             order.result(timeout=5)
         assert (failed.value.step, failed.value.error) == ("publish", record.error)

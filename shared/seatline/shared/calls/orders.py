@@ -162,8 +162,10 @@ _WAY_OUT: Final[Mapping[str, str]] = {
 }
 
 
-def act(order_id: str, verb: Act, step: str | None, by: str) -> Call[str]:
+def act(order_id: str, verb: Act, step: str | None, by: str, number: str | None = None) -> Call[str]:
     """Do to an order what people do; returns its state then, ``removed``, or ``asked``: once its running step has ended.
+
+    ``number``: what its start was told; None: whichever order has the id.
 
     Raises:
         NoSuchOrder, NoSuchStep: there is none.
@@ -194,7 +196,7 @@ def act(order_id: str, verb: Act, step: str | None, by: str) -> Call[str]:
             f"{name} {step}"
         ),
     }
-    return Call("order_act", (order_id, verb, step or "", by), lambda reply: text(reply[1]), refusals)
+    return Call("order_act", (order_id, verb, step or "", by, number or ""), lambda reply: text(reply[1]), refusals)
 
 
 def expand(

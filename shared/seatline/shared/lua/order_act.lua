@@ -1,5 +1,4 @@
--- order_act: what people do to an order, each in one step (O6, O8): suspend, resume, skip a step, go to a step, reset, remove,
--- cancel.
+-- order_act: suspend, resume, reset, remove or cancel an order, skip a step of it or go to one, each in one step (O6, O8).
 --
 -- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
@@ -12,9 +11,10 @@
 -- ARGV[4]  act       'suspend', 'resume', 'skip', 'goto', 'reset', 'remove' or 'cancel'
 -- ARGV[5]  step      for skip and goto; for resume: go on from there, or ''
 -- ARGV[6]  by        who asks
+-- ARGV[7]  start     its number, or '': another one means that it is another order
 --
 -- Returns  ok        its state now; 'asked': remove, cancel, once what is under way has ended; 'removed'
---          missing   no such order, or its record, or its chain's, cannot be read
+--          missing   no such order (or another one), or its record, or its chain's, cannot be read
 --          state     the state it is in, in which that cannot be done
 --          running   step: that cannot be done while it is under way
 --          step      its chain has no such step
@@ -22,7 +22,7 @@
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   order id, the act, by; order id, state
-local lane, number, digest, id, act, step, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local lane, number, digest, id, act, step, by, start = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local known = lane_known(lane, number, digest)
 if known then return known end
@@ -32,7 +32,8 @@ if not o and act == 'remove' and self.erase_orphan(id) then
   orders_done()
   return lane_keep(lane, number, digest, {'ok', 'removed'})
 end
-if not o or (act == 'reset' and redis.call('HEXISTS', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first') == 0) then
+if not o or (start ~= '' and o.number ~= start)
+  or (act == 'reset' and redis.call('HEXISTS', ns .. 'chain:' .. o.chain .. ':' .. o.version, 'first') == 0) then
   return lane_keep(lane, number, digest, {'missing'})
 end
 
