@@ -114,7 +114,7 @@ def test_each_slot_is_bound_to_its_name_and_used(name: str) -> None:
 def test_the_header_lists_the_words_it_returns(name: str) -> None:
     script = scripts.script(name)
     said: set[str] = set()
-    for source in [body(name), *(body(need) for need in script.needs if need == "_lane")]:
+    for source in [body(name), *(body(need) for need in script.needs if need in {"_lane", "_submit"})]:
         for line in source.splitlines():
             if re.search(r"\breturn\b|\breply\b", line):
                 said |= set(re.findall(r"(?<!\w)\{'([a-z-]+)'", line))

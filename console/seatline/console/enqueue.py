@@ -45,6 +45,11 @@ Examples:
     help="Not to be started after so long from now, such as 30m, or after a moment; then it ends as expired.",
 )
 @click.option("--token", metavar="NAME", help="Your own name for this submission: repeated, it is the same job.")
+@click.option("--unique", metavar="KEY", help="While a job with this key waits or runs, that is the job.")
+@click.option("--refuse", is_flag=True, help="With --unique: refuse this one instead, exit code 1.")
+@click.option(
+    "--supersede", metavar="KEY", help="Take the place of a waiting job with this key, which ends as skipped."
+)
 @click.option("--title", metavar="TEXT", help="A line for people.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="A name to filter by; may be given again.")
 @click.option("--result-ttl", type=duration, metavar="DURATION", help="How long its result is kept.  [default: 1d]")
@@ -70,6 +75,9 @@ def enqueue(
     delay: float | None,
     expires: dt.datetime | float | None,
     token: str | None,
+    unique: str | None,
+    refuse: bool,
+    supersede: str | None,
     title: str | None,
     tags: tuple[str, ...],
     result_ttl: float | None,
@@ -88,6 +96,8 @@ def enqueue(
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is of use with --wait only", click.get_current_context())
+    if refuse and unique is None:
+        raise click.UsageError("--refuse is of use with --unique only", click.get_current_context())
     values = params_of(sys.stdin.read() if params == "-" else params, words)
     from seatline.shared.job import DEFAULT_PRIORITY  # noqa: PLC0415 - `seatline --help` stays fast
 
@@ -101,14 +111,16 @@ def enqueue(
             delay=delay,
             expires=expires,
             token=token,
+            unique=unique,
+            on_duplicate="refuse" if refuse else "return",
+            supersede=supersede,
             title=title,
             tags=tags,
             result_ttl=result_ttl,
         )
         if handle.existed:
-            click.echo(
-                f"seatline: token {token} stands for job {int(handle.id)} already; nothing new was stored.", err=True
-            )
+            name = f"token {token}" if token else f"key {unique}"
+            click.echo(f"seatline: {name} stands for job {int(handle.id)} already; nothing new was stored.", err=True)
         else:
             _warn(queue, handle)
         if wait:

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
@@ -106,6 +106,9 @@ class Queue:
         token: str | None = None,
         result_ttl: float | None = None,
         expires: float | dt.timedelta | dt.datetime | None = None,
+        unique: str | bool | None = None,
+        on_duplicate: Literal["return", "refuse"] = "return",
+        supersede: str | None = None,
     ) -> JobHandle:
         """Put one job on the queue, in one round trip, exactly once; see :class:`~seatline.shared.job.Job`.
 
@@ -113,13 +116,30 @@ class Queue:
             InvalidInput: an argument is outside its limits; nothing was sent.
             Closed: the namespace takes no new jobs.
             Conflict: the token stands for a job with other content.
+            Duplicate: a job with that key lives, and this one is to be refused then.
             TenantRequired: the namespace requires a tenant, and there is none.
             SeatsLacking: this queue is strict, and a pool could never give the seats.
             ServerFull, ServerUnavailable, ServerRefused: nothing was stored.
             OutcomeUnknown: the connection was lost for longer than the deadline after sending.
 
         """
-        job = Job(type, params or {}, priority, uses, tenant, title, tags, at, delay, token, result_ttl, expires)
+        job = Job(
+            type,
+            params or {},
+            priority,
+            uses,
+            tenant,
+            title,
+            tags,
+            at,
+            delay,
+            token,
+            result_ttl,
+            expires,
+            unique,
+            on_duplicate,
+            supersede,
+        )
         (accepted,) = self._submit([self._words(job)])
         return JobHandle(self, accepted.id, accepted.created, existed=accepted.existed)
 

@@ -14,6 +14,7 @@
     |   `-- NoEmbeddedServer              nothing to start, or starting is forbidden
     |-- Refused                           the queue says no
     |   |-- Closed                        the namespace takes no new jobs
+    |   |-- Duplicate                     a job with that key lives, and this one is to be refused then
     |   |-- Conflict                      the same token with other content
     |   |-- NoSuchJob, NoSuchPool,        what was named does not exist (or was trimmed)
     |   |   NoSuchSchedule,
@@ -61,6 +62,7 @@ __all__ = [
     "BrokenInvariant",
     "Closed",
     "Conflict",
+    "Duplicate",
     "HandlerDied",
     "HandlerDiffers",
     "InvalidInput",
@@ -166,6 +168,14 @@ class Closed(Refused):
 
 class Conflict(Refused):
     """The token was already used for a job with other content. Use a new token for a new job."""
+
+
+class Duplicate(Refused):
+    """A job with that key (unique=) waits or runs. Wait for its end, or enqueue with on_duplicate="return" to get it."""
+
+    def __init__(self, message: str | None = None, *, id: str = "") -> None:
+        self.id = id
+        super().__init__(message)
 
 
 class NoSuchJob(Refused):

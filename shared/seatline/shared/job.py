@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
 from seatline.shared.config import NAME, check_name
@@ -77,6 +77,9 @@ class Job:
         delay: seconds from now; becomes an absolute moment when the server accepts the job (T2).
         token: your own name for this submission: enqueued again, it is the same job (exactly once).
         result_ttl: seconds for which its result is kept; 1 day by default.
+        unique: a key of your own, or True for type, params and tenant: while a job with it lives, that is the job (Q16).
+        on_duplicate: with unique: ``return`` the job that lives, or ``refuse`` this one (:class:`Duplicate`).
+        supersede: a key: this job takes the place of a waiting one with it, which ends as skipped; one that runs goes on.
         expires: it is not started after this: seconds from its acceptance, or a moment with a time zone; it then ends as
             ``expired``. It must lie after ``at`` or ``delay``. An attempt that has begun is not cut short.
 
@@ -94,6 +97,9 @@ class Job:
     token: str | None = None
     result_ttl: float | None = None
     expires: float | dt.timedelta | dt.datetime | None = None
+    unique: str | bool | None = None
+    on_duplicate: Literal["return", "refuse"] = "return"
+    supersede: str | None = None
 
 
 def check_priority(value: object) -> int:
@@ -217,8 +223,29 @@ def job_words(job: Job) -> list[str | bytes]:
         token = check_name("token", job.token)
         content = hashlib.blake2b(f"{type_} {uses} {job.tenant}".encode() + packed, digest_size=8).hexdigest()
         words += ("submission", token)
+    if job.unique or job.supersede is not None:
+        marks = _keys(job, packed)
+        token = " ".join((token, *marks))
+        words += ("listeners", " ".join(marks).replace("!", "="))
+        for mark in marks:
+            words += ("supersede" if mark[0] == "~" else "unique", mark[1:])
     due = "" if job.at is None and job.delay is None and job.expires is None else _times(job)
     return [str(len(words)), due, token, content, uses, *words]
+
+
+def _keys(job: Job, packed: bytes) -> list[str]:
+    """Return the keys under which it is the only one, or the newest, each behind the mark that ``_accept.lua`` reads."""
+    if job.on_duplicate not in {"return", "refuse"}:
+        raise InvalidInput(f"on_duplicate: {job.on_duplicate!r} is neither 'return' nor 'refuse'.")
+    marks: list[str] = []
+    if job.unique is True:
+        digest = hashlib.blake2b(f"{job.type} {job.tenant}".encode() + b"\0" + packed, digest_size=16).hexdigest()
+        marks.append(("!" if job.on_duplicate == "refuse" else "=") + digest)
+    elif job.unique:
+        marks.append(("!" if job.on_duplicate == "refuse" else "=") + check_name("unique", job.unique))
+    if job.supersede is not None:
+        marks.append("~" + check_name("supersede", job.supersede))
+    return marks
 
 
 def _marks(job: Job) -> list[str]:
@@ -298,6 +325,8 @@ class JobRecord:
     overdue: bool = False
     schedule: str | None = None
     planned: dt.datetime | None = None
+    unique: str | None = None
+    supersede: str | None = None
     order: str | None = None
     chain: str | None = None
     step: str | None = None
@@ -363,6 +392,8 @@ class JobRecord:
             overdue="overdue" in fields,
             schedule=text("schedule"),
             planned=_moment(fields.get("planned")),
+            unique=text("unique"),
+            supersede=text("supersede"),
         )
         if "order" not in fields:
             return record

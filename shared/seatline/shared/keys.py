@@ -15,6 +15,7 @@ job:<id>:history                      list    what people and losses did to it, 
 job:<id>:attempts                     list    failed attempts after which it ran again, newest last, at most 20
 job:<id>:log                          list    what its handler logged, newest last, at most 1,000 lines
 token:<token>                         string  the producer's own token: id and digest of the content
+unique:<key>, newest:<key>            string  the living job with that key; the newest one that was enqueued with it
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
                                       hash    further ready sets), window, opens, closes (its times, epoch ms)
@@ -88,6 +89,8 @@ PATTERNS: dict[str, str] = {
     rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
+    rf"unique:{_NAME}": "persistent",
+    rf"newest:{_NAME}": "persistent",
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
     rf"type:{_NAME}": "persistent",
     rf"schedule:{_NAME}": "persistent",

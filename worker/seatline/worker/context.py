@@ -247,6 +247,8 @@ class Context:
         token: str | None = None,
         result_ttl: float | None = None,
         expires: dt.datetime | float | dt.timedelta | None = None,
+        unique: str | bool | None = None,
+        supersede: str | None = None,
     ) -> None:
         """Enqueue a job together with this attempt's end: in the same step, only if it ends well, exactly once.
 
@@ -266,6 +268,8 @@ class Context:
             token: as for enqueue.
             result_ttl: as for enqueue.
             expires: as for enqueue; seconds count from this attempt's end.
+            unique: as for enqueue; while a job with that key lives, nothing is enqueued.
+            supersede: as for enqueue.
 
         Raises:
             InvalidInput: an argument is outside its limits, or it would be the 1,001st job.
@@ -286,6 +290,8 @@ class Context:
             token=token,
             result_ttl=result_ttl,
             expires=expires,
+            unique=unique,
+            supersede=supersede,
         )
         self.jobs.append(job_words(job))
 

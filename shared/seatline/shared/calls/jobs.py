@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatline.shared.calls.base import Call, Refusal, Word, text
-from seatline.shared.errors import Closed, Conflict, NoSuchJob, SeatsLacking, TenantRequired, WrongState
+from seatline.shared.errors import Closed, Conflict, Duplicate, NoSuchJob, SeatsLacking, TenantRequired, WrongState
 from seatline.shared.job import JobRecord
 
 __all__ = ["SUBMIT_MOST", "Accepted", "Batch", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
@@ -50,8 +50,10 @@ def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Ca
     ``strict``: refuse jobs whose seats could never be had, which otherwise wait and are flagged (S5).
     """
     words: list[Word] = ["1" if strict else "", len(jobs)]
+    newest = False
     for job in jobs:
         words += job
+        newest = newest or "~" in text(job[2])
     count = len(jobs)
 
     def parse(reply: Sequence[Any]) -> Batch:
@@ -77,18 +79,28 @@ def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Ca
         return accepted
 
     def conflict(reply: Sequence[Any]) -> Conflict:
-        token = text(jobs[int(reply[1])][2])
+        token = text(jobs[int(reply[1])][2]).partition(" ")[0]
         return Conflict(
             f"token: {token!r} was already used for a job with other content; nothing was stored. Use a new one."
+        )
+
+    def duplicate(reply: Sequence[Any]) -> Duplicate:
+        found = text(reply[2])
+        said = f"job {int(found)}" if found.isdigit() else "another job of the same call"
+        return Duplicate(
+            f"unique: {said} has that key, and waits or runs; nothing was stored. Wait for its end, or give "
+            'on_duplicate="return" to get that one.',
+            id=found if found.isdigit() else "",
         )
 
     refusals: dict[str, Refusal] = {
         "closed": lambda _: Closed(),
         "token": conflict,
+        "duplicate": duplicate,
         "tenant": lambda _: TenantRequired(),
         "seats": lambda reply: SeatsLacking(f"{'; '.join(_lacking(text(reply[2])))}. Nothing was stored."),
     }
-    return Call("submit", words, parse, refusals)
+    return Call("supersede" if newest else "submit", words, parse, refusals)
 
 
 def _by_id(job_id: str, verb: str, way_out: str) -> dict[str, Refusal]:
@@ -124,6 +136,10 @@ def remove(job_id: str, by: str) -> Call[str]:
 def resubmit(job_id: str, by: str) -> Call[str]:
     """Make an ended job ready again; returns the state it had ended in."""
     refusals = _by_id(job_id, "resubmitted", "Only a job that has ended can be.")
+    refusals["duplicate"] = lambda reply: Duplicate(
+        f"job {int(job_id)}: job {int(text(reply[1]))} has its key (unique) now; wait for the end of that one.",
+        id=text(reply[1]),
+    )
     return Call("resubmit", (job_id, by), lambda reply: text(reply[1]), refusals)
 
 

@@ -1,6 +1,8 @@
 -- _accept: takes new jobs from words of ARGV. A job's words: fields, due, token, content, uses, then that many words
 -- for its hash, beginning with 'type', TYPE, 'priority', PRIORITY. due: when it is due and, behind a '/', until when
--- it may start; each epoch ms, '+ms' from now, or ''. Needs _base, _bells, _lines.
+-- it may start; each epoch ms, '+ms' from now, or ''. token: the producer's own or '', then, each behind a blank, =KEY (at
+-- most one such job lives, an existing one is told), !KEY (likewise, but it is refused), ~KEY (the newest such job takes the
+-- place of one that waits). Needs _base, _bells, _lines.
 local HEAD = #'fdtcu'  -- a job's words before those of its hash
 local coming
 
@@ -14,23 +16,62 @@ local function come_later(list)
 end
 
 -- Returns two functions, to look at a job and to take them all. They are made when they are wanted: most turns bring none.
-local function acceptance()
+-- `supersede`: ends the waiting job that another takes the place of (_supersede), nil: no job of the call has such a key.
+local function acceptance(supersede)
   local starts, existed, newly = {}, {}, {}
 
-  -- The next job, whose words begin at `at`. Returns the id that its token stands for ('#k': the k-th of this call, '':
-  -- it has other content): then it is not taken.
+  -- The living job that has a key, or nil.
+  local function owner_of(key)
+    local id = redis.call('GET', ns .. 'unique:' .. key)
+    local job = id and redis.call('HMGET', ns .. 'job:' .. id, 'state', 'unique') or {}
+    if job[2] == key and (job[1] == 'ready' or job[1] == 'scheduled' or job[1] == 'running') then return id end
+  end
+
+  -- The next job, whose words begin at `at`. Returns the id that its token or key stands for ('#k': the k-th of this call;
+  -- '': the token has other content; '!id': the key is that job's, which refuses this one): then it is not taken.
   local function look(at)
     local i, token, content = #starts + 1, ARGV[at + 2], ARGV[at + 3]
     starts[i] = at
     if token == '' then return nil end
-    local before = redis.call('GET', ns .. 'token:' .. token) or newly[token]
-    if not before then
-      newly[token] = '#' .. i .. ' ' .. content
-      return nil
+    local own, keys = string.match(token, '^(%S*) ?(.*)$')
+    if own ~= '' then
+      local before = redis.call('GET', ns .. 'token:' .. own) or newly[own]
+      if before then
+        local id, kept = string.match(before, '^(%S+) (%S+)$')
+        existed[i] = kept == content and id or ''
+        return existed[i]
+      end
+      newly[own] = '#' .. i .. ' ' .. content
     end
-    local id, kept = string.match(before, '^(%S+) (%S+)$')
-    existed[i] = kept == content and id or ''
+    local how, key = string.match(keys, '([=!])(%S+)')
+    if how then
+      local id = newly['=' .. key] or owner_of(key)
+      newly['=' .. key] = id or '#' .. i
+      existed[i] = id and (how == '!' and '!' or '') .. id
+    end
     return existed[i]
+  end
+
+  -- Write down what a new job's token and keys stand for. Returns the id of the one whose place it takes, or nil.
+  local function name_it(token, content, id)
+    local own, keys = string.match(token, '^(%S*) ?(.*)$')
+    local older = nil
+    if own ~= '' then redis.call('SET', ns .. 'token:' .. own, id .. ' ' .. content) end
+    for how, key in string.gmatch(keys, '([=!~])(%S+)') do
+      if how == '~' then older = supersede(key, id) end
+      redis.call('SET', ns .. (how == '~' and 'newest:' or 'unique:') .. key, id)
+    end
+    return older
+  end
+
+  -- Of this very call: it stands in no line yet, and is not to.
+  local function drop(list, id)
+    for k = #list, 2, -2 do
+      if list[k] == id then
+        table.remove(list, k)
+        table.remove(list, k - 1)
+      end
+    end
   end
 
   -- A moment of the words as epoch ms, nil for ''.
@@ -74,7 +115,11 @@ local function acceptance()
           end
           redis.call('HSET', ns .. 'job:' .. id, 'state', due and 'scheduled' or 'ready', 'created', now, unpack(more))
         end
-        if token ~= '' then redis.call('SET', ns .. 'token:' .. token, id .. ' ' .. ARGV[at + 3]) end
+        local older = token ~= '' and name_it(token, ARGV[at + 3], id)
+        if older then
+          drop(later, older)
+          for _, line in pairs(lines) do drop(line, older) end
+        end
         local key = line_key(type, uses ~= '' and uses)
         local line = lines[key]
         if not line then

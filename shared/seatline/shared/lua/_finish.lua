@@ -1,24 +1,27 @@
 -- _finish: ends jobs. A finished job keeps its record until retention trims it, by age and by count; only
--- interrupted ones wait for a person. Whoever waits for the end is rung; among them may stand '>schedule', to be told
--- likewise. Needs _base, _bells.
+-- interrupted ones wait for a person. Whoever waits for the end is rung. Needs _base, _bells.
 local ended = {}
 
--- Whoever waits for the end of this job or order hears of it.
+-- Whoever waits for the end of this job or order hears of it. Among the bells stand marks: '>schedule' whose run it is,
+-- '=key' and '~key' that it has: they are free again, if they are its own.
 local function tell_end(id, listeners)
   for bell in string.gmatch(listeners or '', '%S+') do
-    local schedule = string.match(bell, '^>(.*)$')
-    if not schedule then
+    local mark, name = string.match(bell, '^([>=~])(.*)$')
+    if not mark then
       ring_bell(bell)
+    elseif mark ~= '>' then
+      local key = ns .. (mark == '=' and 'unique:' or 'newest:') .. name
+      if redis.call('GET', key) == id then redis.call('DEL', key) end
     else
       -- It was the run of a schedule that counts from its end: that comes again after its interval (T8).
-      local key = ns .. 'schedule:' .. schedule
+      local key = ns .. 'schedule:' .. name
       local v = redis.call('HMGET', key, 'last_job', 'every', 'end', 'paused', 'after_end')
       local again = now + tonumber(v[2] or 0)
       if v[1] == id and v[2] and v[5] and again <= tonumber(v[3] or again) then
         redis.call('HSET', key, 'next', string.format('%.0f', again))
         if not v[4] then
-          redis.call('ZADD', ns .. 'schedules', again, schedule)
-          alarm_anew({[schedule] = true}, 'schedules', '(' .. now)
+          redis.call('ZADD', ns .. 'schedules', again, name)
+          alarm_anew({[name] = true}, 'schedules', '(' .. now)
         end
       end
     end

@@ -78,15 +78,10 @@ for i, shot in ipairs(shots) do
     if run then
       runs[i], told[#told + 1] = run, shot.name
       redis.call('HSET', key, 'last', shot.last, 'last_job', run)
+      if shot.orders then shot.over = not is_alive(redis.call('HGET', ns .. 'order:' .. run, 'state')) end
     end
     redis.call('HDEL', key, 'error')
     if shot.next == '' then redis.call('HDEL', key, 'next') else redis.call('HSET', key, 'next', shot.next) end
-  elseif word == 'busy' then
-    score = NEVER
-    local run = ns .. shot.run
-    if string.sub(shot.run, 1, 6) == 'order:' then redis.call('HSET', run, 'odd', 1) end
-    redis.call('HSET', run, 'listeners', '>' .. shot.name .. ' ' .. (redis.call('HGET', run, 'listeners') or ''))
-    redis.call('HDEL', key, 'next')
   elseif word == 'stuck' or word == 'chain' then
     score = string.format('%.0f', now + PUT_OFF)
     redis.call('HSET', key, 'error', shot.error)
@@ -94,6 +89,16 @@ for i, shot in ipairs(shots) do
   if score then
     redis.call('ZADD', ns .. 'schedules', score, shot.name)
     moved[shot.name] = true
+  end
+  if shot.over then tell_end(runs[i], '>' .. shot.name) end  -- it had ended before its schedule knew it
+end
+for i, shot in ipairs(shots) do
+  local run = shot.run and ns .. shot.run
+  if words[i] == 'busy' and is_alive(redis.call('HGET', run, 'state')) then  -- else an order of this call has let it end
+    if string.sub(shot.run, 1, 6) == 'order:' then redis.call('HSET', run, 'odd', 1) end
+    redis.call('HSET', run, 'listeners', '>' .. shot.name .. ' ' .. (redis.call('HGET', run, 'listeners') or ''))
+    redis.call('HDEL', ns .. 'schedule:' .. shot.name, 'next')
+    redis.call('ZADD', ns .. 'schedules', NEVER, shot.name)
   end
 end
 alarm_anew(moved, 'schedules', '(' .. now)

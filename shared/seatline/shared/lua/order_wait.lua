@@ -24,10 +24,9 @@ if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
   return {'ended', now, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':data')}
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
-  -- As in wait: those who gave up stand there too, and a schedule ('>name') in front.
+  -- As in wait: those who gave up stand there too, and marks.
   if #listeners > 2048 then
-    local mark, rest = string.match(listeners, '^(>%S+ )(.*)$')
-    listeners = (mark or '') .. string.match(rest or listeners, '^%S+ (.*)$')
+    listeners = string.gsub(string.gsub(' ' .. listeners, ' [^>=~%s]%S*', '', 1), '^ ', '')
   end
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through
   redis.call('HSET', key, 'odd', 1, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))

@@ -13,6 +13,7 @@
 --
 -- Returns  ok        the state it had ended in
 --          missing   no such job, or its record is damaged
+--          duplicate  id: that job has its key now
 --          state     the state it is in: it has not ended; 'order': it is a step of an order
 --          past conflict forgotten   the lane refuses (see _lane)
 --
@@ -23,13 +24,19 @@ local known = lane_known(lane, number, digest)
 if known then return known end
 local key = ns .. 'job:' .. id
 local job = redis.call('HMGET', key, 'state', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt',
-  'worker', 'traceback', 'cancel', 'order')
+  'worker', 'traceback', 'cancel', 'order', 'unique')
 local state = job[1]
 if not (state and job[2] and job[4]) then return lane_keep(lane, number, digest, {'missing'}) end
 if state == 'ready' or state == 'scheduled' or state == 'running' then
   return lane_keep(lane, number, digest, {'state', state})
 end
 if job[11] then return lane_keep(lane, number, digest, {'state', 'order'}) end
+if job[12] then
+  local other = redis.call('GET', ns .. 'unique:' .. job[12])
+  if other and other ~= id then return lane_keep(lane, number, digest, {'duplicate', other}) end
+  redis.call('SET', ns .. 'unique:' .. job[12], id)
+  redis.call('HSET', key, 'listeners', '=' .. job[12])
+end
 redis.call('ZREM', ns .. 'finished:' .. state, id)
 note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[7] or 0)
   .. (job[6] and ': ' .. (job[5] or '') .. ' ' .. job[6] or ''))

@@ -54,6 +54,8 @@ if act == 'run' then
   if v[3] then
     redis.call('HDEL', key, 'next')
     redis.call('ZADD', ns .. 'schedules', NEVER, name)
+    local over = v[5] and not is_alive(redis.call('HGET', ns .. 'order:' .. reply, 'state'))
+    if over then tell_end(reply, '>' .. name) end  -- it had ended before its schedule knew it
   end
 elseif act == 'remove' then
   redis.call('ZREM', ns .. 'schedules', name)

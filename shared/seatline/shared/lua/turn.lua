@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders _promote _reserve _settle _idle
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _supersede _elements _runs _steps _orders _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -59,10 +59,10 @@ for _, report in ipairs(reports) do
   if report.starts and report.job and (report.outcome == 'succeeded' or report.outcome == 'skipped') then
     if not accept then
       redis.call('GET', ns .. 'seq')  -- if it is something else, that is known before anything is written
-      look, accept = acceptance()
+      look, accept = acceptance(supersede)
     end
     for _, at in ipairs(report.starts) do
-      if look(at) == '' then refused[#refused + 1] = {report.id, at} end
+      if not string.find(look(at) or '0', '^[%d#]') then refused[#refused + 1] = {report.id, at} end
     end
   end
 end

@@ -25,10 +25,9 @@ if state ~= 'ready' and state ~= 'running' and state ~= 'scheduled' then
 end
 if not string.find(' ' .. listeners .. ' ', ' ' .. bell .. ' ', 1, true) then
   -- Those who gave up stand there too: the oldest goes. If it still waits, it registers again within seconds.
-  -- A schedule that waits for its run's end ('>name') stays in front.
+  -- Marks of what waits for its end stay (tell_end).
   if #listeners > 2048 then
-    local mark, rest = string.match(listeners, '^(>%S+ )(.*)$')
-    listeners = (mark or '') .. string.match(rest or listeners, '^%S+ (.*)$')
+    listeners = string.gsub(string.gsub(' ' .. listeners, ' [^>=~%s]%S*', '', 1), '^ ', '')
   end
   redis.call('ZREM', ns .. 'running', '')  -- a full server lets the rest through: who waits for an end, waits on
   redis.call('HSET', key, 'listeners', listeners == '' and bell or (listeners .. ' ' .. bell))

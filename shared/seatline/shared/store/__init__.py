@@ -2,6 +2,7 @@
 
 from seatline.shared.store.link import where
 from seatline.shared.store.listener import Listener
-from seatline.shared.store.store import Patience, Store, Wire
+from seatline.shared.store.store import Store, Wire
+from seatline.shared.store.tries import Patience
 
 __all__ = ["Listener", "Patience", "Store", "Wire", "where"]

@@ -7,7 +7,6 @@ So its retries are off here, its time-outs are ours, and whether to send again i
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from redis import exceptions
 from redis.connection import ConnectionPool
 
-from seatline.shared.calls.base import Command
+from seatline.shared.calls.base import Call, Command
 from seatline.shared.calls.contact import Contact, contact
 from seatline.shared.config import Settings
 from seatline.shared.errors import (
@@ -31,7 +30,18 @@ from seatline.shared.errors import (
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
 
-__all__ = ["Link", "Lost", "NotNow", "explain", "where"]
+__all__ = [
+    "Link",
+    "Lost",
+    "NotNow",
+    "connection_to",
+    "explain",
+    "greeted",
+    "greeting",
+    "not_opened",
+    "said_no",
+    "where",
+]
 
 _SCHEMES = ("redis", "rediss", "unix")
 #: The server says so without having executed anything, and may not say so in a moment.
@@ -78,6 +88,27 @@ def _check(url: str) -> None:
         )
 
 
+def connection_to(url: str, settings: Settings, pool: Any, **options: Any) -> Any:
+    """Make a connection of redis-py, a blocking one or one of asyncio, that repeats nothing by itself."""
+    _check(url)
+    try:
+        return pool.from_url(
+            url,
+            **{
+                "protocol": 2,
+                "retry": None,
+                "retry_on_error": [],
+                "decode_responses": False,
+                "socket_timeout": settings.timeout,
+                "socket_connect_timeout": settings.connect_timeout,
+                "driver_info": None,
+                **options,
+            },
+        ).make_connection()
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"url: {where(url)!r} cannot be read ({error}).") from None
+
+
 def explain(error: BaseException, url: str) -> SeatlineError:
     """Turn an error of the wire into ours: one line, the reason, the next step. Passwords are never shown."""
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -103,6 +134,36 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     return ServerRefused(f"{place}: {said}")
 
 
+def not_opened(error: Exception, url: str) -> Exception:
+    """Say what an error of connecting means; nothing was sent."""
+    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+        return explain(error, url)
+    if str(error).startswith(_NOT_NOW):
+        return NotNow(str(error))
+    return explain(error, url) if isinstance(error, exceptions.ResponseError) else Lost(error, sent=False)
+
+
+def said_no(error: Exception, url: str) -> Exception:
+    """Turn a refusal of the server into what to raise: not now, or what it means."""
+    if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
+        return NotNow(str(error))
+    return explain(error, url)
+
+
+def greeting(info: bytes) -> Call[Contact]:
+    """Return the first words on a connection, to the server that says this of itself."""
+    found = _RUN_ID.search(info)
+    return contact(found[1].decode() if found else "")
+
+
+def greeted(call: Call[Contact], reply: Sequence[Any]) -> Contact:
+    """Read the answer to the first words."""
+    refusal = call.refusals.get(reply[0].decode())
+    if refusal:
+        raise refusal(reply)
+    return call.parse(reply)
+
+
 class Link:
     """A connection that is opened when needed, by one thread."""
 
@@ -113,24 +174,8 @@ class Link:
 
     def move_to(self, url: str, settings: Settings) -> None:
         """Use this address from the next connection on."""
-        _check(url)
         self.url = url
-        try:
-            pool: Any = ConnectionPool
-            self._connection: Any = pool.from_url(
-                url,
-                protocol=2,
-                retry=None,
-                retry_on_error=[],
-                decode_responses=False,
-                socket_timeout=settings.timeout,
-                socket_connect_timeout=settings.connect_timeout,
-                client_name=self.name,
-                driver_info=None,
-            ).make_connection()
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(f"url: {where(url)!r} cannot be read ({error}).") from None
-        self._pid = os.getpid()
+        self._connection = connection_to(url, settings, ConnectionPool, client_name=self.name)
         self._met = False
 
     @property
@@ -156,14 +201,8 @@ class Link:
             self._met = False
             try:
                 self._connection.connect()
-            except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
-                raise explain(error, self.url) from None
             except (exceptions.RedisError, OSError) as error:
-                if str(error).startswith(_NOT_NOW):
-                    raise NotNow(str(error)) from None
-                if isinstance(error, exceptions.ResponseError):
-                    raise explain(error, self.url) from None
-                raise Lost(error, sent=False) from None
+                raise not_opened(error, self.url) from None
         if meet and not self._met:
             try:
                 self._meet()
@@ -173,16 +212,10 @@ class Link:
     def _meet(self) -> None:
         try:
             (info,) = self.send([("INFO", "server")])
-            found = _RUN_ID.search(info)
-            run = found[1].decode() if found else ""
         except exceptions.ResponseError:
-            run = ""  # this login may not ask: somebody else's contact will notice a new run
-        call = contact(run)
-        reply = self.run(call.script, [self.keys.about], call.words)
-        refusal = call.refusals.get(reply[0].decode())
-        if refusal:
-            raise refusal(reply)
-        self.contact = call.parse(reply)
+            info = b""  # this login may not ask: somebody else's contact will notice a new run
+        call = greeting(info)
+        self.contact = greeted(call, self.run(call.script, [self.keys.about], call.words))
         self._met = True
 
     def send(self, commands: Sequence[Command]) -> list[Any]:
@@ -214,12 +247,6 @@ class Link:
             raise
         return replies
 
-    def said_no(self, error: Exception) -> Exception:
-        """Turn a refusal of the server into what to raise: not now, or what it means."""
-        if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
-            return NotNow(str(error))
-        return explain(error, self.url)
-
     def run(self, name: str, keys: Sequence[str], words: Sequence[Any]) -> list[Any]:
         """Run a script, loading it if the server does not know it (then nothing was executed)."""
         known = script(name)
@@ -231,7 +258,7 @@ class Link:
                 self.send([("SCRIPT", "LOAD", known.text)])
                 (reply,) = self.send([command])
         except exceptions.ResponseError as error:
-            raise self.said_no(error) from None
+            raise said_no(error, self.url) from None
         result: list[Any] = reply
         return result
 
@@ -244,7 +271,7 @@ class Link:
             reply = connection.read_response(timeout=seconds + usual)
         except exceptions.ResponseError as error:
             self.close()
-            raise self.said_no(error) from None
+            raise said_no(error, self.url) from None
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.close()
             raise Lost(lost, sent=True) from None

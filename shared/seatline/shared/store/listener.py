@@ -11,7 +11,6 @@ A bell brings one of two words. ``ring``: there may be work, or an end. ``look``
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Literal
 
 from seatline.shared.keys import Keys
@@ -25,12 +24,11 @@ LONGEST = 5.0
 
 
 class Listener:
-    """Waits on a bell; its ``name`` is what to register."""
+    """Waits on a bell; its ``name`` is what to register. A name that is given stays."""
 
-    def __init__(self, link: Callable[[], Link], keys: Keys) -> None:
-        self._make, self._keys = link, keys
-        self._link = link()
-        self.name = client_id()
+    def __init__(self, link: Link, keys: Keys, name: str | None = None) -> None:
+        self._link, self._keys, self._fixed = link, keys, name is not None
+        self.name = name or client_id()
 
     def wait(self, seconds: float) -> Literal["", "ring", "look"]:
         """Wait for at most ``seconds`` (5 at most); returns what came, "" if nothing did.
@@ -44,23 +42,26 @@ class Listener:
                 self._link.open(meet=False)
             came = self._link.block(self._keys.bell(self.name), max(0.01, min(seconds, LONGEST)))
         except (Lost, NotNow):
-            self.name = client_id()
+            if not self._fixed:
+                self.name = client_id()
             raise
         if came == b"look":
             return "look"
         return "ring" if came else ""
 
-    def wait_or_look(self, seconds: float, *, rename: bool = True) -> None:
-        """Wait, or return at once when the server is away: whoever asks next will be patient, or told.
+    def rest(self, seconds: float) -> str:
+        """Wait, or return at once when the server is away: whoever asks next will be patient, or told. Returns the name."""
+        if seconds > 0:
+            with contextlib.suppress(Lost, NotNow):
+                self.wait(seconds)
+        return self.name
 
-        With ``rename=False`` the name stays (a bell that nobody else could hold).
-        """
+    def wait_or_look(self, seconds: float, *, rename: bool = True) -> None:
+        """Wait as :meth:`rest` does."""
         name = self.name
-        try:
-            self.wait(seconds)
-        except (Lost, NotNow):
-            if not rename:
-                self.name = name
+        self.rest(seconds)
+        if not rename:
+            self.name = name
 
     def close(self) -> None:
         """Close the connection; a wait in another thread ends."""

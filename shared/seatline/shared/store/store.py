@@ -17,45 +17,28 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from redis import exceptions
 
-from seatline.shared.calls.base import Call, Read, text
+from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.contact import Contact
+from seatline.shared.calls.talk import Ask, Found, Rest, Talk, Walk
 from seatline.shared.config import Settings
-from seatline.shared.errors import BrokenInvariant, OutcomeUnknown, SeatlineError, ServerUnavailable
+from seatline.shared.errors import SeatlineError
 from seatline.shared.keys import Keys
-from seatline.shared.store.lane import Lane, client_id, digest
-from seatline.shared.store.link import Link, Lost, NotNow, explain, where
+from seatline.shared.store.lane import Lane, client_id
+from seatline.shared.store.link import Link, Lost, NotNow, said_no, where
 from seatline.shared.store.listener import Listener
+from seatline.shared.store.tries import Patience, Tries, request
 
-__all__ = ["Patience", "Store", "Wire"]
+__all__ = ["Store", "Wire"]
 
 T = TypeVar("T")
 Wire = tuple[Link, Lane]
-log = logging.getLogger("seatline.store")
-
-#: A blip is not worth a word; so many tries are.
-WORTH_A_WORD = 3
-
-
-@dataclass(slots=True)
-class Patience:
-    """How long to go on sending: ``seconds`` (None: for ever), until ``enough`` says so.
-
-    After a few tries ``waits`` is told once why, and only then ``again`` when the server is back.
-    """
-
-    seconds: float | None
-    enough: Callable[[], bool] = lambda: False
-    waits: Callable[[str], None] = lambda _: None
-    again: Callable[[], None] = lambda: None
 
 
 class Store:
@@ -120,9 +103,10 @@ class Store:
         for link in links:
             link.close()
 
-    def listener(self) -> Listener:
-        """Return a bell to wait on, with a connection of its own."""
-        return Listener(lambda: Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}"), self.keys)
+    def listener(self, name: str | None = None) -> Listener:
+        """Return a bell to wait on, with a connection of its own; one that nobody else could hold may keep its ``name``."""
+        link = Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}")
+        return Listener(link, self.keys, name)
 
     def run(self, call: Call[T], patience: Patience | None = None, wire: Wire | None = None) -> T:
         """Run a script exactly once and return what it says; over ``wire``, else over this thread's own link and lane.
@@ -134,25 +118,16 @@ class Store:
 
         """
         link, lane = wire or self._link()
-        if not call.numbered:
-            # It may be sent again for ever: that it perhaps happened needs no word.
-            known = self._send(
-                link, lambda: link.run(call.script, [self.keys.about], call.words), patience, doubt=False
-            )
-            return self._answer(call, known[0])
-        request, number = digest(call.script, call.words), lane.step()
-
-        def send() -> list[Any]:
-            keys = (self.keys.about, self.keys.lane(lane.client, lane.index))
-            return link.run(call.script, keys, [number, request, *call.words])
-
-        reply, again = self._send(link, send, patience)
-        if reply[0] == b"forgotten":
-            if again:
-                raise OutcomeUnknown
-            number = lane.anew()
-            reply, again = self._send(link, send, patience)
-        return self._answer(call, reply)
+        asked = request(call, lane, self.keys)
+        keys, words = next(asked)
+        while True:
+            # One without a number may be sent again for ever: that it perhaps happened needs no word.
+            reply = self._send(link, lambda: link.run(call.script, keys, words), patience, doubt=call.numbered)  # noqa: B023
+            try:
+                keys, words = asked.send(reply)
+            except StopIteration as end:
+                value: T = end.value
+                return value
 
     def read(self, read: Read[T], patience: Patience | None = None) -> T:
         """Send plain commands together; changes nothing, needs the right to read only."""
@@ -162,9 +137,54 @@ class Store:
             try:
                 return link.send(read.commands)
             except exceptions.ResponseError as error:
-                raise link.said_no(error) from None
+                raise said_no(error, link.url) from None
 
         return read.parse(self._send(link, send, patience, meet=False, doubt=False)[0])
+
+    def talk(self, talk: Talk[T], bell: Listener | None = None) -> T:
+        """Hold a talk, and return what came of it; one that rests does so on ``bell``.
+
+        Raises:
+            SeatlineError: what the talk raises, and what it was told and did not mind.
+
+        """
+        answer: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                asked = talk.send(answer) if error is None else talk.throw(error)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            answer = error = None
+            try:
+                answer = self._ask(asked, bell)
+            except BaseException as raised:  # noqa: BLE001 - Ctrl-C too: it may have something to give back
+                error = raised
+
+    def walk(self, walk: Walk[T]) -> Iterator[T]:
+        """Iterate over what a walk finds."""
+        answer: Any = None
+        while True:
+            try:
+                asked = walk.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(asked, Found):
+                yield asked.value
+            else:
+                answer = self._ask(asked)
+
+    def _ask(self, asked: Ask, bell: Listener | None = None) -> Any:
+        match asked:
+            case Call():
+                return self.run(asked)
+            case Read():
+                return self.read(asked)
+            case Rest():
+                assert bell is not None, "a talk that rests needs a bell"  # noqa: S101
+                return bell.rest(asked.seconds)
 
     def meet(self, patience: Patience | None = None) -> str:
         """Make the first contact; returns the namespace's creation id."""
@@ -189,39 +209,18 @@ class Store:
         doubt: bool = True,
     ) -> tuple[list[Any], bool]:
         """Send until there is an answer; returns it and whether an earlier copy may have been executed."""
-        patience = patience or Patience(self.settings.deadline)
-        end = None if patience.seconds is None else time.monotonic() + patience.seconds
-        perhaps, tries = False, 0
+        tries = Tries(patience or Patience(self.settings.deadline), doubt=doubt)
         while True:
             try:
                 link.open(meet=meet)
                 reply = send()
-            except Lost as lost:
-                perhaps, reason = perhaps or lost.sent, explain(lost.cause, link.url)
-            except NotNow as not_now:
-                reason = ServerUnavailable(f"{where(link.url)} cannot answer yet ({not_now}). Try again in a moment.")
+            except (Lost, NotNow) as failure:
+                pause = tries.failed(failure, link.url)
             else:
-                if tries >= WORTH_A_WORD:
-                    patience.again()
-                return reply, perhaps
-            tries += 1
-            pause = min(2.0, 0.02 * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
-            out_of_time = end is not None and time.monotonic() + pause > end
-            if out_of_time or patience.enough():
-                raise self._gave_up(reason, perhaps=perhaps and doubt) from None
-            if tries == WORTH_A_WORD:
-                patience.waits(str(reason))
+                tries.answered()
+                return reply, tries.perhaps
             time.sleep(pause)
             self._find_again(link)
-
-    @staticmethod
-    def _gave_up(reason: SeatlineError, *, perhaps: bool) -> SeatlineError:
-        if not perhaps:
-            return reason
-        return OutcomeUnknown(
-            f"{reason} The request may or may not have happened: look before repeating it, "
-            "or use token=... which is safe to repeat."
-        )
 
     def _find_again(self, link: Link) -> None:
         """Start the embedded server again if it is gone; it may have another address then."""
@@ -229,19 +228,3 @@ class Store:
             return
         self._url = None
         link.move_to(self.url, self.settings)
-
-    @staticmethod
-    def _answer(call: Call[T], reply: list[Any]) -> T:
-        word = text(reply[0])
-        if word == "ok":
-            return call.parse(reply)
-        if word in call.also:
-            return call.also[word](reply)
-        if word in call.refusals:
-            raise call.refusals[word](reply)
-        if word in {"past", "conflict"}:
-            raise BrokenInvariant(
-                f"{call.script}: the lane says {word!r}: another request of this client was executed under its number. "
-                "Please report it."
-            )
-        raise BrokenInvariant(f"{call.script}: unexpected answer {word!r}. Please report it.")
