@@ -458,3 +458,42 @@ def test_t7_threads_of_one_worker_fire_once(queue: Queue) -> None:
         each.join()
     assert Counter(words) == {"fired": 1, "past": 3}
     assert len(made(queue)) == 1
+
+
+class TestAtOnce:
+    """T8: orders that end in the very call that starts them."""
+
+    def test_t8_an_order_whose_steps_are_all_skipped(self, queue: Queue) -> None:
+        """T8, O11: fired or run by hand, it has ended before anybody could wait for it; its schedule goes on."""
+        define(queue, "a")
+        queue.chains.skip("c", "s1")
+        queue.schedules.add("s", chain="c", every=10, after_end=True)
+        shift(queue, "s", -5)
+        assert fire(queue, "s") == "fired"
+        assert queue.schedules["s"].next is not None
+        handle = queue.schedules.run("s")
+        assert queue.order(handle.id).state() == "succeeded"
+        coming = queue.schedules["s"].next
+        assert coming is not None
+        assert 9 < (coming - dt.datetime.now(dt.UTC)).total_seconds() <= 10
+
+    def test_t8_the_last_order_ends_in_the_call_that_finds_it_alive(self, queue: Queue) -> None:
+        """T8, O10: another schedule of the call lets it enter its chain, and through; so it has ended after all."""
+        define(queue, "a")
+        queue.chains.skip("c", "s1")
+        queue.chains.stop("c")
+        queue.schedules.add("s", chain="c", every=10, after_end=True)
+        queue.schedules.add("other", chain="c", every=3600)
+        handle = queue.schedules.run("s")
+        queue.define(Chain("c", [Step("s1", "a")], max_orders=1))
+        queue.chains.start("c")
+        assert queue.order(handle.id).state() == "waiting"
+        for name in ("s", "other"):
+            shift(queue, name, -5)
+        shots = [Shot(record, record.plan(now_ms())) for record in (queue.schedules["other"], queue.schedules["s"])]
+        assert queue.store.run(verbs.fire("w", shots)).words == ["fired", "busy"]
+        assert queue.order(handle.id).state() == "succeeded"
+        assert len(made(queue, "succeeded")) == 2
+        coming = queue.schedules["s"].next
+        assert coming is not None
+        assert 9 < (coming - dt.datetime.now(dt.UTC)).total_seconds() <= 10
