@@ -16,7 +16,7 @@ from seatline.shared.order_params import Handed
 
 __all__ = ["MakeSteps", "StepWorker", "admit", "diamond", "linear", "now_of", "pause", "texts"]
 
-Place = tuple[str, str] | tuple[str, str, int]
+Place = tuple[Any, ...]  # (order, step), or (order, step, element)
 
 
 class StepWorker(FakeWorker):

@@ -54,7 +54,7 @@ class TestMaxOrders:
 
         def look() -> None:
             records = {order.id: order.record() for order in orders}
-            inside: list[bytes] = redis.zrange(f"{{{namespace}}}:chain:c:started", 0, -1)
+            inside: list[bytes] = redis.zrange(f"{{{namespace}}}:chain:c:started", 0, -1)  # type: ignore[assignment]
             assert len(inside) <= 3
             assert {r.id for r in records.values() if r.state == "running"} <= {each.decode() for each in inside}
             waiting = [r for r in records.values() if r.state == "waiting"]
@@ -501,6 +501,36 @@ class TestStops:
         admit(queue, "c")
         assert steps.drain() == [("o2", "a"), ("o2", "b"), ("o3", "a"), ("o3", "b")] or True
         assert [order.state() for order in orders[1:]] == ["cancelled", "succeeded", "succeeded"]
+
+
+class TestGatesAndSeats:
+    """O11: what a worker has looked at and does not get costs nothing, however it looks."""
+
+    @pytest.mark.parametrize("types", [1, 40])
+    def test_o11_no_seat_is_kept(self, types: int, queue: Queue, make_steps: MakeSteps) -> None:
+        """O11, S2: stopped, skipped, or in front of its chain: the seats that it would have had are free; by lines or index."""
+        steps = make_steps("t", *(f"other{n}" for n in range(types - 1)))
+        queue.pools.set("vault", 2)
+        queue.define(Chain("c", [Step("a", "t", uses={"vault": 1}), Step("b", "t")], max_orders=3))
+        late = [queue.start("c", delay=0.02) for _ in range(2)]
+        orders = [queue.start("c") for _ in range(3)]
+        pause(0.04)
+        queue.chains.stop("c", "a")
+        assert not steps.take()
+        assert [order.state() for order in late] == ["waiting"] * 2
+        assert queue.pools["vault"].in_use == 0
+        queue.chains.start("c", "a")
+        admit(queue, "c")
+        queue.chains.skip("c", "a")  # and nobody was told yet
+        assert sorted(steps.take()) == sorted((order.id, "b") for order in orders)
+        assert queue.pools["vault"].in_use == 0
+        queue.chains.unskip("c", "a")
+        steps.end_all(*steps.runs)
+        assert sorted(steps.take()) == sorted((order.id, "a") for order in late)
+        assert queue.pools["vault"].in_use == 2
+        steps.end_all(*steps.runs)
+        assert len(steps.drain()) == 2
+        assert queue.pools["vault"].in_use == 0
 
 
 class TestSkips:
