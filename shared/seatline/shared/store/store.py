@@ -28,7 +28,6 @@ from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.contact import Contact
 from seatline.shared.calls.talk import Ask, Found, Rest, Talk, Walk
 from seatline.shared.config import Settings
-from seatline.shared.errors import SeatlineError
 from seatline.shared.keys import Keys
 from seatline.shared.store.lane import Lane, client_id
 from seatline.shared.store.link import Link, Lost, NotNow, said_no, where
