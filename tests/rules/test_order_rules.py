@@ -529,6 +529,21 @@ class TestGoto:
         assert hand.params(hand.begin(order, "tidy")) == {"a": 1}
         assert order.outputs() == {"check": {"a": 1}, "publish": None}
 
+    @pytest.mark.parametrize("opened", [False, True])
+    def test_o11_where_the_order_is_held(
+        self, queue: Queue, hand: Hand, redis: Redis, namespace: str, opened: bool
+    ) -> None:
+        """O4, O11: a branch goes to a step in front of which another one stands: the order stands there once, or goes on."""
+        define(queue, Step("tidy", "tidy", after=["check", "publish"]))
+        queue.chains.stop("c", "publish")
+        order = queue.start("c")
+        check = hand.begin(order, "check")
+        if opened:
+            queue.chains.start("c", "publish")
+        hand.succeed(check, 1, "goto", "publish")
+        assert at(order) == {"publish": "job" if opened else "held"}
+        assert redis.zcard(f"{{{namespace}}}:chain:c:held:publish") == (0 if opened else 1)
+
     def test_o4_where_the_order_has_failed(self, queue: Queue, hand: Hand) -> None:
         """O4: a branch goes to the step at which the order failed meanwhile: it is still failed there, to be resumed."""
         define(queue, Step("tidy", "tidy", after=["check", "publish"]))

@@ -77,6 +77,7 @@ local function with_steps(self)
     local failed = false  -- by a branch, while another one ran on: it has to be resumed, there now
     for _, step in ipairs(behind) do
       failed = failed or o.at[step] == 'failed'
+      if string.find(o.at[step] or '', '^held') then self.leave_gate(o, step) end
       place(o, step, nil)
       self.forget_each(o, step)
       self.set_ended(o, step, false)
