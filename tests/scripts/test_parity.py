@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import fakeredis
 import pytest
 from harness.server import RealServer
 from model.compare import difference
 from model.machine import Machine
+from model.order_stories import ORDER_STORIES, Orders
 from model.real import START, Real
 from model.stories import STORIES
 from redis import Redis
 
 from seatline.shared import scripts
-from seatline.shared.calls import jobs, orders, pools, schedules, workers
+from seatline.shared.calls import jobs, pools, schedules, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
-from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken
-from seatline.shared.chain import Chain, Step
+from seatline.shared.calls.workers import Kept, Note, Report, Suspect
 from seatline.shared.job import Job, attempt_text, job_words
-from seatline.shared.order import order_words
-from seatline.shared.plan import chain_words
 from seatline.shared.times import NEVER, Plan
 
 TYPES = {"seated": ("vault=1", "rerun"), "plain": ("none", "interrupt"), "both": ("gpu=1,vault=2", "rerun")}
@@ -48,7 +46,7 @@ def unordered(reply: Any) -> Any:
     """Return a reply with the fields of hashes sorted: a server puts those of a large one in any order."""
     if not isinstance(reply, list):
         return reply
-    words: list[Any] = [unordered(word) for word in cast("list[Any]", reply)]
+    words: list[Any] = [unordered(word) for word in reply]
     if len(words) < 10 or len(words) % 2 or not all(isinstance(word, bytes) for word in words):
         return words
     return sorted(zip(words[::2], words[1::2], strict=True))
@@ -388,188 +386,8 @@ def test_the_same_ends(twins: Twins) -> None:
     assert len(read[f"job:{2:016}:history"]) == 1
 
 
-BRANCHES = [
-    Step("left", "plain", priority=3, on_error="repair", codes={3: "repair"}),
-    Step("right", "seated", on_error="setback", setback=[2, 4], timeout=60, if_lost="interrupt"),
-    Step("join", "plain", after=["left", "right"], on_error="suspend"),
-    Step("repair", "plain", aside=True, then="left"),
-]
-ROW = [
-    Step("all", "plain", each="files", partial="join"),
-    Step("some", "both", each="files", uses={}),
-    Step("last", "plain"),
-]
-
-
-class Orders:
-    """Tells twins of orders: one worker takes their steps and ends them, by the step's name."""
-
-    def __init__(self, twins: Twins) -> None:
-        self.twins, self.held = twins, list[Taken]()
-        self.clock = int(twins.client.hget(twins.keys.about, "clock") or 0)
-
-    def do(self, call: Call[Any]) -> tuple[str, Any]:
-        """Make a call, and a numbered one twice under its number."""
-        answer = self.twins.run(call)
-        if call.numbered:
-            self.twins.run(call, number=self.twins.number("c"))
-        return answer
-
-    def act(self, own: str, verb: orders.Act, step: str | None = None) -> tuple[str, Any]:
-        return self.do(orders.act(own, verb, step, "me"))
-
-    def define(self, name: str, steps: Sequence[Step], most: int | None = None) -> None:
-        words, digest = chain_words(Chain(name, steps, max_orders=most))
-        self.do(orders.define(name, words, digest, f"About {name}", most, "me"))
-
-    def start(self, chain: str, own: str, *, replace: bool = False, **more: Any) -> tuple[str, Any]:
-        words = order_words(chain, {"files": [1, 2, 3], "ü": None}, id=own or None, **more)
-        return self.do(orders.start(chain, words, replace=replace))
-
-    def work(self, want: int, **ends: str) -> None:
-        """Settle what is held, each step as said (or well), and take so many."""
-        reports = [self.ended(taken, ends.get(self.step(taken), "succeeded")) for taken in self.held]
-        _, value = self.twins.run(turn("w1", want, *reports, bell="b1", listed=True), "w1")
-        self.held = list(value.jobs)
-
-    def rest(self, **ends: str) -> None:
-        """Work until nothing is left that can be taken now."""
-        self.work(3, **ends)
-        for _ in range(50):
-            if not self.held:
-                return
-            self.work(3, **ends)
-        raise AssertionError(self.held)
-
-    @staticmethod
-    def step(taken: Taken) -> str:
-        fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-        return fields[b"step"].decode()
-
-    def ended(self, taken: Taken, how: str) -> Report:
-        fields = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-        if b"expand" in fields:
-            order, step = fields[b"order"].decode(), fields[b"step"].decode()
-            self.do(orders.expand(taken.id, taken.token, order, step, 0, b"\x80", [b"\x01", b"\x02"]))
-            self.do(orders.expand(taken.id, taken.token, order, step, 2, None, [b"\x03"]))
-            self.do(orders.expand(taken.id, "other:1:1", order, step, 0, b"\x80", []))
-            return Report(taken.id, taken.token, "succeeded", ["count", 3])
-        if how.startswith("goto "):
-            return Report(taken.id, taken.token, "succeeded", ["goto", how[5:]], b"\x81\xa1a\x00", 60_000)
-        if how == "succeeded":
-            return Report(taken.id, taken.token, how, [], b"\x81\xa1a\x00", 60_000)
-        return Report(taken.id, taken.token, how, [*ERROR] if how == "failed" else [])
-
-    def passes(self, ms: int) -> None:
-        self.clock += ms
-        self.twins.advance(self.clock)
-
-
-def side_by_side(o: Orders) -> None:
-    """Steps with failures of each kind; three orders may enter."""
-    for own in ("a", "b", "c", "d"):
-        o.start("flow", own)
-    o.start("flow", "a")
-    o.do(orders.wait("a", None, "ear"))
-    o.do(orders.wait("a", None, "ear"))
-    o.work(6)
-    o.work(6, left="failed", right="failed")
-    o.work(6, repair="goto left")
-    o.passes(2_500)
-    o.work(6, left="goto repair")
-    o.act("b", "suspend")
-    o.rest(join="failed")
-    for own in ("a", "b", "c", "d"):
-        o.act(own, "resume")
-    o.rest()
-    o.do(orders.wait("a", None, "ear"))
-    o.do(orders.wait("x", None, "ear"))
-
-
-def lists(o: Orders) -> None:
-    """Runs for each element, twice: joined without what fails, and failing."""
-    o.start("row", "list", priority=3, tenant="T", title="ü")
-    o.work(1)
-    o.work(3)
-    o.act("list", "suspend")
-    o.work(0, all="failed")
-    o.act("list", "resume")
-    o.work(3)
-    o.work(3)
-    o.act("list", "cancel")
-    o.work(3, some="cancelled")
-    o.act("list", "reset")
-    o.rest(some="failed")
-    o.act("list", "resume")
-    o.rest()
-
-
-def gates(o: Orders) -> None:
-    """Stops and skips, and what people do."""
-    o.define("row", [Step("one", "plain"), Step("two", "plain")], 1)
-    o.do(orders.gate("row", "stop", "two", "me"))
-    o.do(orders.gate("row", "stop", "three", "me"))
-    o.do(orders.gate("none", "stop", None, "me"))
-    for own in ("p", "q", "r"):
-        o.start("row", own)
-    o.rest()
-    o.act("p", "suspend")
-    o.act("p", "reset")
-    o.act("p", "resume")
-    o.rest()
-    o.act("p", "skip", "two")
-    o.act("p", "skip", "one")
-    o.rest()
-    o.start("row", "r", replace=True)
-    o.do(orders.gate("row", "skip", "two", "me"))
-    o.do(orders.gate("row", "stop", None, "me"))
-    o.do(orders.admit("row"))
-    o.do(orders.gate("row", "stop", None, ""))
-    o.do(orders.admit("row"))
-    o.rest()
-    o.do(orders.gate("row", "skip", "two", ""))
-    o.do(orders.gate("row", "stop", "two", ""))
-    o.do(orders.admit("row"))
-    o.act("r", "goto", "one")
-    o.work(1)
-    o.act("r", "goto", "two")
-    o.act("r", "remove")
-    o.work(1)
-    o.act("r", "remove")
-    o.act("q", "goto", "nowhere")
-
-
-def to_come(o: Orders) -> None:
-    """Orders to come, lost steps, and orders of a schedule."""
-    o.start("row", "", delay=2)
-    o.start("row", "", delay=2)
-    o.passes(2_000)
-    o.do(renew("w4", keep=100))
-    o.work(2)
-    o.passes(LEASE)
-    _, value = o.twins.run(renew("w4"))
-    o.passes(LEASE)
-    o.twins.run(workers.reap("w4", value.suspects))
-    o.held = []
-    o.rest()
-    planned = ["every", "3600000", "anchor", str(START), *order_words("row", {"x": 1})[5:]]
-    o.do(schedules.set_schedule("s", planned, o.clock, "me", replace=False))
-    fields = [
-        word if isinstance(word, bytes) else word.encode() for word in ["version", "1", "next", str(o.clock), *planned]
-    ]
-    found = ScheduleRecord.read("s", fields)
-    o.twins.run(schedules.fire("w1", [Shot(found, Plan((o.clock - 1, o.clock), NEVER))]), "w1")
-    o.do(schedules.act("s", "run", "me", found, job=found.words(1)))
-    last = int(o.twins.client.get(o.twins.keys("seq")) or 0)
-    o.do(jobs.cancel(f"{last:016}", "me"))
-    o.do(jobs.remove(f"{last - 1:016}", "me"))
-    o.rest()
-    o.do(renew("w4", keep=0))
-
-
 def test_the_same_orders(twins: Twins) -> None:
-    twins.found(0)
-    o = Orders(twins)
+    """All that is told of orders, and so every script that only they need."""
     sent: set[str] = set()
     send = twins._send
 
@@ -578,15 +396,6 @@ def test_the_same_orders(twins: Twins) -> None:
         return send(name, keys, words)
 
     twins._send = noted  # type: ignore[method-assign]
-    o.do(pools.set_pool("vault", 2))
-    o.do(pools.set_pool("gpu", 1))
-    o.do(offer("w1"))
-    o.start("flow", "early")
-    o.define("flow", BRANCHES, 2)
-    o.define("flow", BRANCHES, 3)
-    o.define("row", ROW)
-    for part in (side_by_side, lists, gates, to_come):
-        part(o)
+    for story in ORDER_STORIES:
+        story(Orders(twins))
     assert sent >= OF_ORDERS
-    states = {key.partition(":")[2] for key in twins.read() if key.startswith("orders:")}
-    assert not states - {"running", "waiting", "suspended", "failed", "scheduled"}, "not trimmed"
