@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.real import assemble, many_types
 from seatline.shared import scripts
 
-__all__ = ["MUTANTS", "Mutant", "broken_scripts"]
+__all__ = ["MUTANTS", "ORDER_MUTANTS", "Mutant", "broken_scripts"]
 
 
 @dataclass(frozen=True)
@@ -381,6 +381,186 @@ MUTANTS = [
         "if head[1] == id",
         "a paused type runs, on workers of many types",
         many=2,
+    ),
+]
+
+
+#: Bugs about orders, which the model does not know: the stories of `order_stories.py` must see them.
+ORDER_MUTANTS = [
+    Mutant(
+        "join-too-early",
+        "_steps",
+        "all = all and (before == name or self.has_ended(o, before))",
+        "",
+        "a step that waits for two starts when the first of them has ended",
+    ),
+    Mutant(
+        "set-back-once-more",
+        "_steps",
+        "if n > most then return",
+        "if n > most + 1 then return",
+        "a step is set back more often than its table says",
+    ),
+    Mutant(
+        "setbacks-kept",
+        "_steps",
+        "if o.setbacks and setbacks(o)[name] then put_setback(o, name, nil) end",
+        "",
+        "a step that ended well is set back for longer next time",
+    ),
+    Mutant(
+        "ended-for-good",
+        "_steps",
+        "      self.forget_each(o, step)\n      self.set_ended(o, step, false)\n",
+        "      self.forget_each(o, step)\n",
+        "an order that goes back ends where it had ended before",
+    ),
+    Mutant(
+        "skip-runs",
+        "_steps",
+        "if skip[name] or (gate == 'skip' and o.state ~= 'scheduled') then",
+        "if skip[name] then",
+        "a skipped step runs",
+    ),
+    Mutant(
+        "stop-forgotten",
+        "_steps",
+        "if gate == 'stop' and o.state == 'running' then",
+        "if false then",
+        "a stopped step runs",
+    ),
+    Mutant(
+        "stop-loses",
+        "_steps",
+        "redis.call('ZADD', ns .. 'chain:' .. o.chain .. ':held:' .. name, o.priority, o.number .. ' ' .. o.id)",
+        "",
+        "orders that met a stopped step stand there for ever",
+    ),
+    Mutant(
+        "running-taken-back",
+        "_runs",
+        "if job[1] == 'running' then return nil end",
+        "",
+        "a step of a suspended order runs twice",
+    ),
+    Mutant(
+        "waiting-not-stopped",
+        "_runs",
+        "if not crowded and gate == 'open' then return",
+        "if not crowded then return",
+        "a job that waited when its step was stopped runs all the same",
+    ),
+    Mutant(
+        "due-in-a-crowd",
+        "_runs",
+        "local crowded = o.state == 'scheduled' and (",
+        "local crowded = false and (",
+        "orders that come due together are more than max_orders",
+    ),
+    Mutant(
+        "gone-while-running",
+        "_runs",
+        "if not o.leaving or o.gone or self.under_way(o) then",
+        "if not o.leaving or o.gone then",
+        "an order is gone, and its step still runs",
+    ),
+    Mutant(
+        "loss-untold",
+        "_runs",
+        "if ends then note_run(o, id, job, ends) end",
+        "",
+        "the history of an order is silent about runs that were lost",
+    ),
+    Mutant(
+        "one-too-many",
+        "_orders",
+        "':started') < c.most)",
+        "':started') <= c.most)",
+        "one order more than max_orders is in a chain",
+    ),
+    Mutant(
+        "room-kept",
+        "_orders",
+        "if had_entered and self.gate(o.chain).most and self.admit(o.chain, 2)",
+        "if false and self.admit(o.chain, 2)",
+        "nobody takes the room of an order that was removed",
+    ),
+    Mutant(
+        "never-out",
+        "_orders",
+        "    redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':started', o.id)\n    tell_end",
+        "    tell_end",
+        "an ended order keeps its room",
+    ),
+    Mutant(
+        "number-lost",
+        "_orders",
+        "    redis.call('HINCRBY', ns .. 'about', word, 1)\n",
+        "",
+        "the numbers of orders that are gone are missed by verify",
+    ),
+    Mutant(
+        "version-gone",
+        "_orders",
+        "<= 0 and redis.call('HGET', chain, 'version') ~= o.version then",
+        "<= 0 then",
+        "a chain is lost when its last order is trimmed",
+    ),
+    Mutant(
+        "element-given-up",
+        "_elements",
+        "if s.partial ~= 'join' then redis.call('ZADD', key .. ':bad', element, element) end",
+        "",
+        "an element that has failed is never run again",
+    ),
+    Mutant(
+        "list-cut-off",
+        "_elements",
+        "      if left > 0 then return end\n      self.ends_badly",
+        "      self.ends_badly",
+        "an order fails while elements of its list still run",
+    ),
+    Mutant(
+        "list-with-holes",
+        "_elements",
+        "parts[#parts + 1] = part or NIL",
+        "parts[#parts + 1] = part or ''",
+        "a joined list cannot be read if one of its elements has failed",
+    ),
+    Mutant(
+        "expansion-forgotten",
+        "order_expand",
+        "redis.call('HSET', ns .. 'order:' .. order, 'odd', 1, 'eached',",
+        "local _ = (",
+        "what an expansion has stored outlives its order",
+    ),
+    Mutant(
+        "reset-while-running",
+        "order_act",
+        "elseif running and (to or act == 'reset') then",
+        "elseif running and to then",
+        "an order is reset while a step runs, and is at two steps",
+    ),
+    Mutant(
+        "admitted-and-kept",
+        "chain_admit",
+        "if #heads > 0 then redis.call('ZREM', line, unpack(heads)) end",
+        "",
+        "orders that have passed a gate stand in front of it for ever",
+    ),
+    Mutant(
+        "end-untold",
+        "_settle",
+        "orders().ended(id, job[6], outcome, report.result, said)",
+        "",
+        "an order stays at a step that has ended",
+    ),
+    Mutant(
+        "interruption-untold",
+        "reap",
+        "elseif job[13] then\n",
+        "elseif false then\n",
+        "an order stays at a step that was interrupted",
     ),
 ]
 
