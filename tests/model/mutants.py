@@ -556,6 +556,13 @@ ORDER_MUTANTS = [
         "an order stays at a step that has ended",
     ),
     Mutant(
+        "runs-overlap",
+        "_orders",
+        "    tell_end(o.id, o.listeners)\n    self.put(o, 'listeners', false)\n",
+        "",
+        "a schedule that counts from the end of its run never starts another order",
+    ),
+    Mutant(
         "interruption-untold",
         "reap",
         "elseif job[13] then\n",

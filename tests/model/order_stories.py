@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model.real import Real
-from seatline.shared.calls import jobs, orders, pools, workers
+from seatline.shared.calls import jobs, orders, pools, schedules, workers
 from seatline.shared.calls.base import Call, text
+from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Report, Taken
 from seatline.shared.chain import Chain, Step
 from seatline.shared.job import attempt_text
 from seatline.shared.order import order_words
 from seatline.shared.plan import chain_words
+from seatline.shared.times import NEVER, Plan
 
 __all__ = ["ORDER_STORIES", "Orders"]
 
@@ -466,6 +468,35 @@ def a_lost_worker(o: Orders) -> None:
     assert o.says("a") == "failed"
 
 
+def of_a_schedule(o: Orders) -> None:
+    """O3, T7, T8: a schedule starts orders; one that counts from the end of its run waits for the order's end."""
+
+    def stored(version: int, *more: str) -> ScheduleRecord:
+        fields = ["every", "3600000", "anchor", str(o.clock), *more, *order_words("c", {"x": 1})[5:]]
+        o.do(schedules.set_schedule("s", fields, o.clock, "me", replace=version > 1))
+        words = ["version", str(version), "next", str(o.clock), *fields]
+        return ScheduleRecord.read("s", [word if isinstance(word, bytes) else word.encode() for word in words])
+
+    def fired(record: ScheduleRecord) -> Any:
+        return o.do(schedules.fire("w1", [Shot(record, Plan((o.clock - 1, o.clock), NEVER))]), "w1").words
+
+    record = stored(1)
+    assert fired(record) == ["chain"]
+    o.define(most=1)
+    assert fired(record) == ["fired"]
+    assert fired(record) == ["past"]
+    assert sorted(o.says(own) for own in (f"{1:016}", f"{3:016}")) == ["running", "waiting"]
+    o.rest()
+    record = stored(2, "after_end", "1")
+    own = o.do(schedules.act("s", "run", "me", record, job=record.words(o.clock)))
+    assert o.says(own) == "running"
+    assert o.do(schedules.act("s", "run", "me", record, job=record.words(o.clock))) == "busy"
+    o.passes(5_000)
+    o.rest()
+    assert o.says(own) == "succeeded"
+    assert o.real.client.zscore(o.real.keys("schedules"), "s") == o.clock + 3_600_000
+
+
 def forgotten(o: Orders) -> None:
     """O13, R7: an order keeps its version, which goes with the last that has it; ended orders are trimmed."""
     o.define()
@@ -496,5 +527,6 @@ ORDER_STORIES: list[Callable[[Orders], None]] = [
     people,
     to_come,
     a_lost_worker,
+    of_a_schedule,
     forgotten,
 ]
