@@ -221,9 +221,10 @@ class ModelOrder:
             self.at.pop(name, None)
             if name in self.ended:
                 self.ended.remove(name)
-        self._arrive(target)
-        if had_failed and self.state == "failed" and self.at.get(target) == "held":
-            self.at[target] = "failed"
+        if had_failed and self.state == "failed":
+            self.at[target] = "failed"  # it is to be resumed, and there now
+        else:
+            self._arrive(target)
         return True
 
     def _fail(self, name: str) -> None:

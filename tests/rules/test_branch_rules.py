@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from redis import Redis
 from rules.order_look import disagreements
-from rules.step_worker import MakeSteps, StepWorker, diamond, linear, now_of
+from rules.step_worker import MakeSteps, StepWorker, admit, diamond, linear, now_of
+from rules.support import ThreadWorker
 
-from seatline.producer import Chain, Queue, Step
+from seatline.producer import Chain, OrderHandle, Queue, Step
 from seatline.shared.calls import orders as verbs
+from seatline.shared.errors import WrongState
 from seatline.worker import Context, Goto, Handlers, Worker
 
 Burst = Callable[..., Worker]
+StartWorker = Callable[..., ThreadWorker]
 
 
 @pytest.fixture(autouse=True)
@@ -352,6 +359,21 @@ class TestChoices:
         assert sorted(step for _, step in steps.drain()) == ["a", "b", "c", "z"]
         assert order.state() == "succeeded"
 
+    def test_o15_back_over_a_branch_that_failed(self, queue: Queue, steps: StepWorker) -> None:
+        """O15, O14: the order stays failed, and at the step to which it was sent; that may be one to be passed."""
+        queue.define(Chain("c", [Step("a", "t"), Step("b", "t"), Step("z", "t", after="a")]))
+        for skipped in (False, True):
+            order = queue.start("c")
+            steps.take()
+            steps.end(order.id, "a", outcome="failed")
+            if skipped:
+                queue.chains.skip("c", "a")
+                admit(queue, "c")
+            steps.end(order.id, "b", goto="a")
+            assert (order.state(), now_of(order)) == ("failed", {"a": "failed"})
+            order.resume()
+            assert steps.drain() == [(order.id, step) for step in ("a", "z")[skipped:]]
+
     def test_o15_to_the_join(self, queue: Queue, steps: StepWorker) -> None:
         """O15, O14: it does not wait for the other branch, and does not come a second time when that ends."""
         for late in ("before", "after"):
@@ -400,7 +422,7 @@ class TestChoices:
         while steps.take():
             steps.end(order.id, "a", goto="a")
             more += 1
-        assert more == 11  # the second one waited, and nine more
+        assert more == 11  # one waited, and ten more until there are 10,000
         assert order.state() == "failed"
         assert "its steps have run 10000 times; does the chain go in a circle?" in (order.record().error or "")
         order.resume()
@@ -463,3 +485,68 @@ class TestChoices:
         order = queue.start("c", {"n": 3})
         burst(handlers)
         assert order.result(5) == {"b": None, "z": {"n": 4}}
+
+
+class TestStorm:
+    """O10, O11, O14: workers, and people who open and close, suspend and resume, all at the same time."""
+
+    def test_o14_every_run_ends_well_exactly_once(
+        self, queue: Queue, start_worker: StartWorker, redis: Redis, namespace: str
+    ) -> None:
+        """O2, O10, O11, O14: 60 orders, 3 workers, 3 s of disorder: looks agree all the while, and all is done once."""
+        seed = random.randrange(10**6)
+        print(f"seed {seed}")  # noqa: T201 - shown when it fails
+        rng = random.Random(seed)
+        done, lock, calm = Counter[tuple[str, str, int | None]](), threading.Lock(), threading.Event()
+        handlers = Handlers()
+
+        @handlers.handler("t", isolation="thread")
+        def t(ctx: Context, **_: Any) -> None:
+            assert ctx.order
+            ctx.sleep(rng.random() * 0.01)
+            if not calm.is_set() and rng.random() < 0.1:
+                raise ValueError("bad luck")
+            with lock:
+                done[ctx.order.id, ctx.order.step, ctx.order.element] += 1
+
+        steps = [
+            Step("a", "t", on_error="setback", setback=[0.02], setbacks=3),
+            Step("b", "t", after="a", on_error="suspend"),
+            Step("c", "t", after="a", each="files"),
+            Step("z", "t", after=["b", "c"], on_error="fail"),
+        ]
+
+        def define(most: int | None) -> None:
+            queue.define(Chain("d", steps, max_orders=most))
+
+        define(5)
+        for _ in range(3):
+            start_worker(handlers, lease=60, renew=20, slots=2)
+        orders: list[OrderHandle] = []
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            if len(orders) < 60:
+                orders.append(queue.start("d", {"files": [1, 2, 3]}, priority=rng.randint(1, 3)))
+            match rng.randrange(6):
+                case 0:
+                    define(rng.choice((1, 5, 20)))
+                case 1:
+                    rng.choice((queue.chains.stop, queue.chains.start))("d", rng.choice((None, "a", "b", "c", "z")))
+                case _:
+                    with contextlib.suppress(WrongState):
+                        order = rng.choice(orders)
+                        rng.choice((order.suspend, order.resume, order.resume))()
+            assert not disagreements(redis, namespace)
+        calm.set()
+        define(None)
+        for step in (None, "a", "b", "c", "z"):
+            queue.chains.start("d", step)
+        for order in orders:
+            while order.state() != "succeeded":
+                with contextlib.suppress(WrongState):
+                    order.resume()
+                with contextlib.suppress(TimeoutError):
+                    order.wait(0.05)
+        expected = {(order.id, step, None) for order in orders for step in ("a", "b", "z")}
+        expected |= {(order.id, "c", n) for order in orders for n in range(3)}
+        assert done == dict.fromkeys(expected, 1)

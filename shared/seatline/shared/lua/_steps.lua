@@ -83,8 +83,7 @@ local function with_steps(self)
       self.set_ended(o, step, false)
     end
     forget_outputs(o, behind)
-    self.arrive(o, target)
-    if failed and o.state == 'failed' and o.at[target] == 'held' then place(o, target, 'failed') end
+    if failed and o.state == 'failed' then place(o, target, 'failed') else self.arrive(o, target) end
   end
 
   -- Nothing is left to do.
