@@ -225,16 +225,16 @@ MUTANTS = [
     ),
     Mutant(
         "closed-takes-jobs",
-        "submit",
-        "if gates[1] then return lane_keep(lane, number, digest, {'closed'}) end",
+        "_submit",
+        "if gates[1] then return {'closed'} end",
         "",
         "a closed namespace takes jobs",
     ),
     Mutant(
         "listeners-left",
         "_finish",
-        "      if not schedule then\n        ring_bell(bell)",
-        "      if not schedule then",
+        "    if not mark then\n      ring_bell(bell)",
+        "    if not mark then",
         "whoever waits for a result waits in vain",
     ),
     Mutant(
@@ -289,8 +289,8 @@ MUTANTS = [
     Mutant(
         "seats-of-the-late",
         "_reserve",
-        "if source.spec ~= 'none' then untake_seats(source.spec) end",
-        "",
+        "    if source.spec ~= 'none' then untake_seats(source.spec) end\n    finish(id, 'expired'",
+        "    finish(id, 'expired'",
         "a job that never started holds a seat",
     ),
     Mutant(
@@ -554,6 +554,13 @@ ORDER_MUTANTS = [
         "orders().ended(id, job[6], outcome, report.result, said)",
         "",
         "an order stays at a step that has ended",
+    ),
+    Mutant(
+        "seats-of-the-held",
+        "_reserve",
+        "    if not with then\n      if source.spec ~= 'none' then untake_seats(source.spec) end\n",
+        "    if not with then\n",
+        "an order in front of a stopped step holds a seat",
     ),
     Mutant(
         "runs-overlap",

@@ -394,6 +394,22 @@ def gates(o: Orders) -> None:
     assert (o.says("e"), o.now("e")) == ("running", "one=ready")
 
 
+def a_seat_given_back(o: Orders) -> None:
+    """O11, S2: its seat was taken already when the step turned out to be stopped, or its order to have been removed."""
+    o.define(Step("one", "seated"))
+    o.start("a", "b")
+    o.gate("one")
+    assert o.take(2) == []
+    assert [o.now(own) for own in "ab"] == ["one=held", "one=held"]
+    assert o.real.client.zcard(o.real.keys.pool("vault", "sessions")) == 0
+    o.act("a", "remove")
+    o.gate("one", by="")
+    o.admit()
+    assert o.take(2) == ["one"]
+    o.rest()
+    assert o.says("b") == "succeeded"
+
+
 def people(o: Orders) -> None:
     """O6, O8: suspended, the running step ends and the order moves on, then waits; each act is one call."""
     o.define()
@@ -524,6 +540,7 @@ ORDER_STORIES: list[Callable[[Orders], None]] = [
     lists,
     room_for_two,
     gates,
+    a_seat_given_back,
     people,
     to_come,
     a_lost_worker,
