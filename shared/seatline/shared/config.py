@@ -37,6 +37,9 @@ class Settings:
     connection was lost, before the caller is told. ``lease`` is how long a worker may stay silent, ``renew`` how
     often it renews (a third of the lease unless given).
 
+    ``connections`` (1 to 256) is how many an asynchronous client opens at most in one event loop; more requests than that
+    stand in line.
+
     For workers: ``grace`` is how long running jobs may go on after a stop; ``wake_interval`` how long a classic worker
     sleeps; ``watchdog`` after how long without one successful call it ends with an error (0: never); ``refused`` how long
     a pool counts as full after the real licence server refused; ``kill_after`` how long a handler in a process has to
@@ -49,6 +52,7 @@ class Settings:
     timeout: float = 5.0
     connect_timeout: float = 2.0
     deadline: float = 10.0
+    connections: int = 8
     lease: float = 30.0
     renew: float = field(default=0.0)
     grace: float = 30.0
@@ -77,6 +81,8 @@ class Settings:
             value: float = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidInput(f"{name}: {value} is outside {low} to {high} seconds.")
+        if type(self.connections) is not int or not 1 <= self.connections <= 256:  # noqa: PLR2004 - one place
+            raise InvalidInput(f"connections: {self.connections!r} is not a whole number from 1 to 256.")
         if not self.renew:
             object.__setattr__(self, "renew", self.lease / 3)
         if not 0 < self.renew <= self.lease / 2:
@@ -105,6 +111,11 @@ class Settings:
                     value = float(value)
                 except (TypeError, ValueError):
                     raise InvalidInput(f"{source}: {value!r} is not a number of seconds.") from None
+            elif spec.type == "int" and isinstance(value, str):
+                try:
+                    value = int(value)
+                except ValueError:
+                    raise InvalidInput(f"{source}: {value!r} is not a whole number.") from None
             values[name] = value
         if given:
             raise InvalidInput(f"unknown setting: {', '.join(sorted(given))}.")

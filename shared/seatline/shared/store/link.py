@@ -34,6 +34,7 @@ __all__ = [
     "Link",
     "Lost",
     "NotNow",
+    "check",
     "connection_to",
     "explain",
     "greeted",
@@ -73,7 +74,7 @@ def where(url: str) -> str:
     return parts._replace(netloc=netloc).geturl()
 
 
-def _check(url: str) -> None:
+def check(url: str) -> None:
     """Refuse a URL that redis-py would read in its own way, or not at all."""
     try:
         parts = urlsplit(url)
@@ -90,7 +91,7 @@ def _check(url: str) -> None:
 
 def connection_to(url: str, settings: Settings, pool: Any, **options: Any) -> Any:
     """Make a connection of redis-py, a blocking one or one of asyncio, that repeats nothing by itself."""
-    _check(url)
+    check(url)
     try:
         return pool.from_url(
             url,

@@ -41,15 +41,16 @@ class Patience:
 
 
 class Tries:
-    """The tries of one request; ``perhaps``: an earlier copy may have been executed."""
+    """The tries of one request; ``perhaps``: an earlier copy may have been executed.
+
+    ``doubt``: if nobody can know whether it happened, that is worth an error of its own.
+    """
 
     __slots__ = ("_doubt", "_end", "_patience", "_tries", "perhaps")
 
-    def __init__(self, patience: Patience, *, doubt: bool, began: float | None = None) -> None:
-        """``doubt``: that it perhaps happened is worth a word. ``began``: when patience began (monotonic seconds)."""
+    def __init__(self, patience: Patience, *, doubt: bool) -> None:
         self._patience, self._doubt = patience, doubt
-        began = time.monotonic() if began is None else began
-        self._end = None if patience.seconds is None else began + patience.seconds
+        self._end = None if patience.seconds is None else time.monotonic() + patience.seconds
         self._tries, self.perhaps = 0, False
 
     def answered(self) -> None:
