@@ -343,6 +343,19 @@ class TestChoices:
         steps.end(order.id, "a")
         assert steps.drain() == [(order.id, "b")]
 
+    def test_o15_a_branch_undoes_one_that_waits(self, queue: Queue, steps: StepWorker) -> None:
+        """O15, O14: back to the fork while the other branch only waits: that waits no more, and comes again."""
+        queue.define(diamond())
+        order = queue.start("d")
+        steps.take()
+        steps.end(order.id, "a")
+        assert steps.take(1) == [(order.id, "b")]
+        steps.end(order.id, "b", goto="a")
+        assert list(order.record().now) == ["a"]
+        assert [job.step for job in queue.jobs(state="ready")] == ["a"]
+        assert sorted(step for _, step in steps.drain()) == ["a", "b", "c", "z"]
+        assert order.state() == "succeeded"
+
     def test_o15_a_branch_may_not_undo_one_that_runs(self, queue: Queue, steps: StepWorker) -> None:
         """O15, O14: back to the fork while the other branch is under way: failed there; once that has ended it may."""
         queue.define(diamond())

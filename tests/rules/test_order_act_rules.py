@@ -604,6 +604,16 @@ class TestRemove:
         assert (order.state(), order.outputs(), at(order)) == ("cancelled", {"check": 5}, {})
         assert hand.nothing()
 
+    def test_o8_cancel_when_the_last_step_ends_well(self, queue: Queue, hand: Hand) -> None:
+        """O8, Q23: nothing was left to be cancelled: the order has succeeded."""
+        queue.define(Chain("c", [Step("check", "check")]))
+        order = queue.start("c")
+        job_id = hand.begin(order, "check")
+        order.cancel()
+        hand.succeed(job_id, 5)
+        record = order.record()
+        assert (record.state, record.outputs, record.leaving) == ("succeeded", {"check": 5}, None)
+
     def test_o8_cancel_what_failed(self, queue: Queue, hand: Hand) -> None:
         define(queue)
         order = queue.start("c")

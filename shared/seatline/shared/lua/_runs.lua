@@ -256,7 +256,7 @@ local function with_runs(self)
       self.erase(o, 'removed')
     else
       o.line, o.at, o.saved = {}, {}, false
-      if o.state ~= 'cancelled' then self.finish(o, 'cancelled') end
+      if self.is_live(o) or o.state == 'failed' then self.finish(o, 'cancelled') end
       self.put(o, 'leaving', false)
     end
     return true

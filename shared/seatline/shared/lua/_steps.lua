@@ -70,7 +70,8 @@ local function with_steps(self)
     end
     for _, step in ipairs(behind) do
       local word = o.at[step] or ''
-      if word == 'each' or string.find(word, '^%d+$') then
+      local runs = string.find(word, '^%d+$') and redis.call('HGET', ns .. 'job:' .. word, 'state') == 'running'
+      if word == 'each' or runs then
         return 'it cannot go to step ' .. target .. ' while step ' .. step .. ' behind that is under way'
       end
     end
@@ -78,6 +79,7 @@ local function with_steps(self)
     for _, step in ipairs(behind) do
       failed = failed or o.at[step] == 'failed'
       if string.find(o.at[step] or '', '^held') then self.leave_gate(o, step) end
+      if string.find(o.at[step] or '', '^%d+$') then self.take_back(o.at[step]) end
       place(o, step, nil)
       self.forget_each(o, step)
       self.set_ended(o, step, false)
@@ -88,7 +90,7 @@ local function with_steps(self)
 
   -- Nothing is left to do.
   function self.over(o)
-    if #o.line == 0 and self.is_live(o) and not o.halted then self.finish(o, o.leaving == 'cancel' and 'cancelled' or 'succeeded') end
+    if #o.line == 0 and self.is_live(o) and not o.halted then self.finish(o, 'succeeded') end
   end
 
   -- Why it came to a step aside, if that is because another failed: that step and its error. It is forgotten.
