@@ -394,6 +394,19 @@ def gates(o: Orders) -> None:
     assert (o.says("e"), o.now("e")) == ("running", "one=ready")
 
 
+def sent_past_the_end(o: Orders) -> None:
+    """O8, O10: sent to a step that is skipped, with none behind it, an order ends; it does not wait for room first."""
+    o.define(most=1)
+    o.start("a")
+    o.rest()
+    o.gate("two", kind="skip")
+    o.admit()
+    o.start("b")
+    assert o.act("a", "goto", "two") == "succeeded"
+    assert o.members("chain:c:waiting") == []
+    assert o.act("a", "goto", "one") == "waiting"
+
+
 def a_seat_given_back(o: Orders) -> None:
     """O11, S2: its seat was taken already when the step turned out to be stopped, or its order to have been removed."""
     o.define(Step("one", "seated"))
@@ -540,6 +553,7 @@ ORDER_STORIES: list[Callable[[Orders], None]] = [
     lists,
     room_for_two,
     gates,
+    sent_past_the_end,
     a_seat_given_back,
     people,
     to_come,

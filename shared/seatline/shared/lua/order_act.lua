@@ -69,7 +69,7 @@ local function go_on()
     end
   end
   for _, field in ipairs({'error', 'error_step', 'suspended', 'finished'}) do self.put(o, field, false) end
-  if redis.call('ZSCORE', ns .. 'chain:' .. o.chain .. ':started', id) then
+  if #o.line == 0 or redis.call('ZSCORE', ns .. 'chain:' .. o.chain .. ':started', id) then  -- nowhere: it ends
     self.to_state(o, 'running')
     self.go(o)
   elseif o.due and tonumber(o.due) > now and redis.call('HEXISTS', o.key, 'started') == 0 then
