@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
-from seatline.shared.calls import jobs, orders, pools, reads, schedules, workers
+from seatline.shared.calls import jobs, loads, orders, pools, reads, schedules, workers
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
@@ -1103,6 +1103,31 @@ def _schedule_act_chain(scene: Scene) -> Call[Any]:
     return schedules.act("s", "run", "me", record, job=record.words(1))
 
 
+def loaded(start: int, end: int, *wanted: Job, last: bool = False) -> Call[Any]:
+    """The lines behind ``start`` up to ``end`` of a load, one of which is no good job."""
+    lines = loads.Lines(start, f"mark{start}" if start else "", end, f"mark{end}", 1, last)
+    return loads.load("big", "shape", "me", lines, [job_words(job) for job in wanted])
+
+
+def _load(scene: Scene) -> Call[Any]:
+    """A second batch, somebody having submitted in between; a worker waits for its jobs."""
+    scene.do(loaded(0, 2, Job("free", {"n": 1})))
+    scene.submit(Job("free"))
+    scene.offer()
+    scene.reserve(4, bell="w1bell")
+    return loaded(2, 5, Job("free", {"n": 2}, token="mine"), Job("free", {"n": 3}, delay=60), last=True)
+
+
+def _load_elsewhere(scene: Scene) -> Call[Any]:
+    scene.do(loaded(0, 2, Job("free", {"n": 1})))
+    return loaded(1, 3, Job("free", {"n": 2}))
+
+
+def _load_unfit(scene: Scene) -> Call[Any]:
+    scene.submit(Job("free", {"n": 1}, token="mine"))
+    return loaded(0, 2, Job("free"), Job("free", {"n": 2}, token="mine"))
+
+
 def _contact(scene: Scene) -> Call[Any]:
     """The server runs anew; the client under test is the first to tell, with its first call."""
     scene.submit(Job("free"))
@@ -1223,5 +1248,8 @@ CASES = [
     Case("fire-chain", _fire_chain),
     Case("schedule_act-order", _schedule_act_order),
     Case("schedule_act-chain", _schedule_act_chain),
+    Case("load", _load, repeats=plain(loads.Position(5, "mark5", "shape", 3, 0, 2, taken=False))),
+    Case("load-elsewhere", _load_elsewhere),
+    Case("load-unfit", _load_unfit),
     Case("contact", _contact),
 ]

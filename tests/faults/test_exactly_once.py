@@ -40,6 +40,7 @@ NUMBERED = {
 }  # fmt: skip
 UNNUMBERED = {
     "contact", "offer", "renew", "reap", "leave", "wait", "ask", "sleep", "chain_admit", "order_expand", "order_wait",
+    "load",
 }  # fmt: skip
 #: What such a case is answered, when it is sent again.
 KEPT_WORDS = {b"ok", b"waits", b"state", b"missing", b"busy", b"closed", b"step", b"exists", b"running", b"chain"}

@@ -21,7 +21,7 @@ from model.stories import STORIES
 from redis import Redis
 
 from seatline.shared import scripts
-from seatline.shared.calls import jobs, pools, schedules, workers
+from seatline.shared.calls import jobs, loads, pools, schedules, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
@@ -279,6 +279,10 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("w1", schedules.set_window("plain", "00:00-22:00 UTC", (START, START + 1), "")),
     ("w1", schedules.set_window("plain", "00:00-23:00 UTC", (START, NEVER), "")),
     ("c", schedules.set_window("plain", "", (0, 0), "me")),
+    ("c", loads.load("big", "s", "me", loads.Lines(0, "", 2, "m2", 1, last=False), [job_words(Job("plain"))])),
+    ("c", loads.load("big", "s", "me", loads.Lines(0, "", 2, "m2", 1, last=False), [job_words(Job("plain"))])),
+    ("c", loads.load("big", "s", "me", loads.Lines(2, "m2", 4, "m4", 0, last=True), [job_words(Job("new"))] * 2)),
+    ("c", loads.load("big", "s", "me", loads.Lines(4, "m4", 4, "m4", 0, last=True), [])),
     ("c", workers.leave("w1", "abcd", "b1")),
     ("c", workers.leave("w2", "abcd", "b2")),
     ("c", workers.leave("w3", "ef01", "b3")),

@@ -14,6 +14,10 @@ job:<id>:result                       string  the result, expires (result_until 
 job:<id>:history                      list    what people and losses did to it, newest last, at most 100
 job:<id>:attempts                     list    failed attempts after which it ran again, newest last, at most 20
 job:<id>:log                          list    what its handler logged, newest last, at most 1,000 lines
+load:<id>                             hash    a load: line (its last), mark (digest of its lines so far), shape (of what
+                                              else makes its jobs), jobs, existed, rejected, by, started, changed,
+                                              ended; expires 90 days after its last line
+load:<id>:ids                         zset    the ids it was given, in ranges: member = first, score = last; expires too
 token:<token>                         string  the producer's own token: id and digest of the content
 unique:<key>, newest:<key>            string  the living job with that key; the newest one that was enqueued with it
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
@@ -89,6 +93,7 @@ PATTERNS: dict[str, str] = {
     rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
+    rf"load:{_NAME}(:ids)?": "expires",
     rf"unique:{_NAME}": "persistent",
     rf"newest:{_NAME}": "persistent",
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
@@ -152,6 +157,10 @@ class Keys:
     def chain(self, name: str, part: str = "") -> str:
         """A chain's hash, or a part of it: a version's number, started, waiting, held:<step>."""
         return self(f"chain:{name}:{part}" if part else f"chain:{name}")
+
+    def load(self, name: str, part: str = "") -> str:
+        """The hash of one load, or a part of it: ids."""
+        return self(f"load:{name}:{part}" if part else f"load:{name}")
 
     def lane(self, client: str, index: int) -> str:
         """The record of one lane of numbered requests."""

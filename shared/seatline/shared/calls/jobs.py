@@ -10,7 +10,19 @@ from seatline.shared.calls.base import Call, Refusal, Word, text
 from seatline.shared.errors import Closed, Conflict, Duplicate, NoSuchJob, SeatsLacking, TenantRequired, WrongState
 from seatline.shared.job import JobRecord
 
-__all__ = ["SUBMIT_MOST", "Accepted", "Batch", "cancel", "gate", "move", "remove", "resubmit", "submit", "wait"]
+__all__ = [
+    "SUBMIT_MOST",
+    "Accepted",
+    "Batch",
+    "cancel",
+    "gate",
+    "lacking_told",
+    "move",
+    "remove",
+    "resubmit",
+    "submit",
+    "wait",
+]
 
 #: Jobs in one submit call.
 SUBMIT_MOST = 1000
@@ -31,7 +43,7 @@ class Batch(list[Accepted]):
     lacking: tuple[str, ...] = ()
 
 
-def _lacking(said: str) -> tuple[str, ...]:
+def lacking_told(said: str) -> tuple[str, ...]:
     """Tell for each pool what is wrong, and what to do."""
     told: list[str] = []
     for word in dict.fromkeys(said.split()):
@@ -58,7 +70,7 @@ def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Ca
 
     def parse(reply: Sequence[Any]) -> Batch:
         batch = Batch(read(reply))
-        batch.lacking = _lacking(text(reply[4]))
+        batch.lacking = lacking_told(text(reply[4]))
         return batch
 
     def read(reply: Sequence[Any]) -> list[Accepted]:
@@ -98,7 +110,7 @@ def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Ca
         "token": conflict,
         "duplicate": duplicate,
         "tenant": lambda _: TenantRequired(),
-        "seats": lambda reply: SeatsLacking(f"{'; '.join(_lacking(text(reply[2])))}. Nothing was stored."),
+        "seats": lambda reply: SeatsLacking(f"{'; '.join(lacking_told(text(reply[2])))}. Nothing was stored."),
     }
     return Call("supersede" if newest else "submit", words, parse, refusals)
 
