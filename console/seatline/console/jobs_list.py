@@ -94,7 +94,7 @@ def _more(queue: Queue, shown: int, state: str | None, type_: str | None) -> str
     if type_ or queue.settings.tenant:
         return f"{shown} shown, there are more; --limit 0 lists all."
     store = queue.store
-    lines = ready_lines(store)
+    lines = store.talk(ready_lines(store.keys))
     counts = {**store.read(reads.about(store.keys)).counts}
     counts["ready"] = store.read(Read([("ZCARD", line) for line in lines], lambda replies: sum(map(int, replies))))
     states = list(counts) if state == "all" else [state] if state else ["running", "ready", "scheduled"]

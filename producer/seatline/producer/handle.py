@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
+from seatline.shared.calls.base import Call
+from seatline.shared.calls.talk import Talk, ask, rest
 from seatline.shared.errors import (
     JobCancelled,
     JobExpired,
@@ -18,12 +22,25 @@ from seatline.shared.errors import (
     ResultExpired,
 )
 from seatline.shared.job import Attempt, JobRecord, check_priority
+from seatline.shared.keys import Keys
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
     from seatline.producer.why import Obstacle
 
-__all__ = ["JobHandle", "outcome"]
+__all__ = [
+    "JobHandle",
+    "history_lines",
+    "job_end",
+    "job_record",
+    "log_texts",
+    "outcome",
+    "plain_record",
+    "until_ended",
+    "why_job",
+]
+
+T = TypeVar("T")
 
 
 class JobHandle:
@@ -54,33 +71,19 @@ class JobHandle:
             JobLost: the server lost it.
 
         """
-        record = self._record()
-        return self._queue.store.read(reads.handed(self._queue.store.keys, record)) if record.order else record
-
-    def _record(self) -> JobRecord:
-        (record,) = self._queue.store.read(reads.job_records(self._queue.store.keys, [self.id]))
-        if record is None:
-            raise NoSuchJob(
-                f"job {int(self.id)}: no such job (any more): removed, trimmed by retention, or lost in a crash."
-            )
-        if self._created is not None and record.created_ms != self._created:
-            raise self._lost()
-        return record
+        return self._queue.store.talk(job_record(self._queue.store.keys, self.id, self._created))
 
     def state(self) -> str:
         """Ask the server for the job's state."""
-        return self._record().state
+        return self._queue.store.talk(plain_record(self._queue.store.keys, self.id, self._created)).state
 
     def why(self) -> list[Obstacle]:
         """Say everything that keeps the job from running now, each with what to do; empty: nothing does (W1)."""
-        from seatline.producer.why import why  # noqa: PLC0415 - a question asked now and then
-
-        return why(self._queue.store, self.record())
+        return self._queue.store.talk(why_job(self._queue.store.keys, self.id, self._created))
 
     def history(self) -> list[str]:
         """What people and losses did to the job, oldest first."""
-        lines = self._queue.store.read(reads.history(self._queue.store.keys, self.id))
-        return [f"{when.isoformat(timespec='seconds')} {what}" for when, what in lines]
+        return history_lines(self._queue.store.read(reads.history(self._queue.store.keys, self.id)))
 
     def attempts(self) -> list[Attempt]:
         """The failed attempts after which it ran again, oldest first, at most 20; its record has the last error (C16)."""
@@ -88,9 +91,7 @@ class JobHandle:
 
     def log(self) -> list[str]:
         """What its handler logged (``ctx.log``), oldest first, each line with its time; the newest 1,000 are kept (C17)."""
-        kept = self._queue.store.read(reads.log_lines(self._queue.store.keys, self.id))
-        lines = [f"{when.isoformat(timespec='milliseconds')} {line}" for when, line in kept.lines]
-        return [f"... {kept.cut} older lines were cut", *lines] if kept.cut else lines
+        return log_texts(self._queue.store.read(reads.log_lines(self._queue.store.keys, self.id)))
 
     def cancel(self) -> str:
         """End it if it waits ('cancelled'), ask it to stop if it runs ('asked').
@@ -127,18 +128,7 @@ class JobHandle:
             JobLost: the server does not have it (any more).
 
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        store, listener = self._queue.store, self._queue.listener()
-        while True:
-            answer = store.run(verbs.wait(self.id, self._created, listener.name))
-            if isinstance(answer, JobRecord):
-                return answer
-            if answer == "missing":
-                raise self._lost()
-            left = 60.0 if end is None else end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"job {int(self.id)} has not ended within {timeout} s; it goes on.")
-            listener.wait_or_look(left)
+        return self._queue.store.talk(job_end(self.id, self._created, timeout), self._queue.listener())
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for its end and return what the handler returned.
@@ -155,11 +145,80 @@ class JobHandle:
         """
         return outcome(self.wait(timeout))
 
-    def _lost(self) -> JobLost:
-        return JobLost(
-            f"job {int(self.id)}: the server does not have it: removed, trimmed by retention, or lost in a crash that lost "
-            "its last writes. Enqueue it again (with token=... that is safe even if it was not lost)."
+
+def plain_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[JobRecord]:
+    """Return a snapshot of a job, of a step's without what its order hands it; ``created``: what its submission was told."""
+    (record,) = yield from ask(reads.job_records(keys, [job_id]))
+    if record is None:
+        raise NoSuchJob(
+            f"job {int(job_id)}: no such job (any more): removed, trimmed by retention, or lost in a crash."
         )
+    if created is not None and record.created_ms != created:
+        raise _lost(job_id)
+    return record
+
+
+def job_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[JobRecord]:
+    """Return a snapshot of a job."""
+    record = yield from plain_record(keys, job_id, created)
+    return (yield from ask(reads.handed(keys, record))) if record.order else record
+
+
+def why_job(keys: Keys, job_id: str, created: int | None) -> Talk[list[Obstacle]]:
+    """Say everything that keeps a job from running now."""
+    from seatline.producer.why import why  # noqa: PLC0415 - a question asked now and then
+
+    record = yield from job_record(keys, job_id, created)
+    return (yield from why(keys, record))
+
+
+def history_lines(lines: list[tuple[dt.datetime, str]]) -> list[str]:
+    """Write a history for people."""
+    return [f"{when.isoformat(timespec='seconds')} {what}" for when, what in lines]
+
+
+def log_texts(kept: reads.JobLog) -> list[str]:
+    """Write a log for people."""
+    lines = [f"{when.isoformat(timespec='milliseconds')} {line}" for when, line in kept.lines]
+    return [f"... {kept.cut} older lines were cut", *lines] if kept.cut else lines
+
+
+def job_end(job_id: str, created: int | None, timeout: float | None) -> Talk[JobRecord]:
+    """Wait for the end of a job."""
+    name = f"job {int(job_id)}"
+    answer = yield from until_ended(name, lambda bell: verbs.wait(job_id, created, bell), timeout)
+    if isinstance(answer, str):
+        raise _lost(job_id)
+    return answer
+
+
+def until_ended(name: str, look: Callable[[str], Call[T | str]], timeout: float | None) -> Talk[T | str]:
+    """Wait until ``look`` says something else than that it waits, and that its bell is registered.
+
+    Args:
+        name: what goes on, for people.
+        look: looks at it, and registers a bell.
+        timeout: seconds, or None for as long as it takes.
+
+    Raises:
+        TimeoutError: it has not ended by then.
+
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    bell = yield from rest(0)
+    while (answer := (yield from ask(look(bell)))) == "waits":
+        left = 60.0 if end is None else end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"{name} has not ended within {timeout} s; it goes on.")
+        bell = yield from rest(left)
+    return answer
+
+
+def _lost(job_id: str) -> JobLost:
+    return JobLost(
+        f"job {int(job_id)}: the server does not have it: removed, trimmed by retention, or lost in a crash that lost "
+        "its last writes. Enqueue it again (with token=... that is safe even if it was not lost)."
+    )
 
 
 def outcome(record: JobRecord) -> Any:

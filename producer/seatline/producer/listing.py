@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Read
+from seatline.shared.calls.talk import Found, Talk, Walk, ask, found, merged, page_of
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput
 from seatline.shared.job import JobRecord
-from seatline.shared.keys import STATES
-from seatline.shared.store import Store
+from seatline.shared.keys import STATES, Keys
 
 __all__ = ["jobs_in", "ready_ids", "ready_lines"]
 
@@ -19,25 +18,26 @@ PAGE = 100
 
 
 def jobs_in(
-    store: Store, *, state: str | None, type_: str | None, tenant: str | None, limit: int | None
-) -> Iterator[JobRecord]:
-    """Iterate over snapshots; see :meth:`seatline.producer.Queue.jobs`."""
+    keys: Keys, *, state: str | None, type_: str | None, tenant: str | None, limit: int | None
+) -> Walk[JobRecord]:
+    """Walk over snapshots; see :meth:`seatline.producer.Queue.jobs`."""
     if state is not None and state not in STATES:
         raise InvalidInput(f"state: {state!r} is none of {', '.join(STATES)}.")
     if type_ is not None:
         check_name("type", type_)
     if limit is not None and limit < 0:
         raise InvalidInput(f"limit: {limit} is less than 0.")
-    return _matching(store, [state] if state else ["running", "ready", "scheduled"], type_, tenant, limit)
+    return _matching(keys, [state] if state else ["running", "ready", "scheduled"], type_, tenant, limit)
 
 
 def _matching(
-    store: Store, states: Sequence[str], type_: str | None, tenant: str | None, limit: int | None
-) -> Iterator[JobRecord]:
+    keys: Keys, states: Sequence[str], type_: str | None, tenant: str | None, limit: int | None
+) -> Walk[JobRecord]:
     given = 0
     for state in states:
-        for ids in _paged(_ids(store, state, type_)):
-            for record in store.read(reads.job_records(store.keys, ids)):
+        walk = _ids(keys, state, type_)
+        while ids := (yield from page_of(walk, PAGE)):
+            for record in (yield from ask(reads.job_records(keys, ids))):
                 # It may have moved on since its page was read: a listing is a walk, not a snapshot.
                 if record is None or record.state != state:
                     continue
@@ -46,51 +46,40 @@ def _matching(
                 if limit is not None and given >= limit:
                     return
                 given += 1
-                yield record
+                yield Found(record)
 
 
-def _paged(ids: Iterator[str]) -> Iterator[list[str]]:
-    page: list[str] = []
-    for job_id in ids:
-        page.append(job_id)
-        if len(page) == PAGE:
-            yield page
-            page = []
-    if page:
-        yield page
-
-
-def _ids(store: Store, state: str, type_: str | None) -> Iterator[str]:
+def _ids(keys: Keys, state: str, type_: str | None) -> Walk[str]:
     if state == "ready":
-        yield from (job_id for _, job_id in ready_ids(store, ready_lines(store, type_)))
+        lines = yield from ready_lines(keys, type_)
+        waiting = ready_ids(keys, lines)
+        while page := (yield from page_of(waiting, PAGE)):
+            yield from found(job_id for _, job_id in page)
         return
     zset = state if state in {"scheduled", "running"} else f"finished:{state}"
     start, seen = 0, set[str]()
     while True:
-        page = store.read(reads.page(store.keys, zset, start, PAGE, newest_first=zset.startswith("finished:")))
-        for member, _ in page:
-            if member not in seen:
-                yield member
-        seen = {member for member, _ in page}
-        if len(page) < PAGE:
+        members = yield from ask(reads.page(keys, zset, start, PAGE, newest_first=zset.startswith("finished:")))
+        yield from found(member for member, _ in members if member not in seen)
+        seen = {member for member, _ in members}
+        if len(members) < PAGE:
             return
         start += PAGE
 
 
-def ready_lines(store: Store, type_: str | None = None) -> list[str]:
+def ready_lines(keys: Keys, type_: str | None = None) -> Talk[list[str]]:
     """Return the keys of all lines (of one type)."""
-    types = [type_] if type_ else store.read(reads.name_set(store.keys, "types"))
-    known = store.read(reads.type_records(store.keys, types)) if types else []
-    return [store.keys.ready(record.name, uses) for record in known for uses in record.lines]
+    types = [type_] if type_ else (yield from ask(reads.name_set(keys, "types")))
+    known = (yield from ask(reads.type_records(keys, types))) if types else []
+    return [keys.ready(record.name, uses) for record in known for uses in record.lines]
 
 
-def ready_ids(store: Store, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def ready_ids(keys: Keys, lines: Sequence[str]) -> Walk[tuple[int, str]]:
     """Walk several lines in reserve order: (priority, id)."""
     if not lines:
-        return iter(())
-    firsts = store.read(_heads(lines))
-    walks = [_walk(store, line, first) for line, first in zip(lines, firsts, strict=True) if first]
-    return heapq.merge(*walks)
+        return
+    firsts = yield from ask(_heads(lines))
+    yield from merged(_walk(keys, line, first) for line, first in zip(lines, firsts, strict=True) if first)
 
 
 def _heads(lines: Sequence[str]) -> Read[list[list[tuple[int, str]]]]:
@@ -103,12 +92,13 @@ def _heads(lines: Sequence[str]) -> Read[list[list[tuple[int, str]]]]:
     )
 
 
-def _walk(store: Store, line: str, page: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def _walk(keys: Keys, line: str, page: list[tuple[int, str]]) -> Walk[tuple[int, str]]:
     start = 0
     while True:
-        yield from page
+        yield from found(page)
         if len(page) < PAGE:
             return
         start += PAGE
         name = line.split("}:", 1)[1]
-        page = [(int(p), job_id) for job_id, p in store.read(reads.page(store.keys, name, start, PAGE))]
+        members = yield from ask(reads.page(keys, name, start, PAGE))
+        page = [(int(priority), job_id) for job_id, priority in members]

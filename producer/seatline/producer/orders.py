@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from seatline.producer.handle import until_ended
 from seatline.shared.calls import orders as verbs
 from seatline.shared.calls import reads
+from seatline.shared.calls.base import Call
+from seatline.shared.calls.talk import Found, Talk, Walk, ask, page_of
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput, OrderCancelled, OrderFailed, OrderLost, PayloadError
+from seatline.shared.keys import Keys
 from seatline.shared.order import LIVE, ORDER_STATES, OrderRecord, Run
-from seatline.shared.store import Store
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
     from seatline.producer.why import Obstacle
 
-__all__ = ["OrderHandle", "orders_in"]
+__all__ = ["OrderHandle", "act", "order_end", "order_record", "orders_in", "outputs", "why_not"]
 
 PAGE: Final = 100
 
@@ -42,11 +44,6 @@ class OrderHandle:
     def __repr__(self) -> str:
         return f"<OrderHandle {self.id}>"
 
-    @property
-    def _said(self) -> str:
-        """Its id as people type it: a number without its zeros."""
-        return str(int(self.id)) if self.id.isdigit() else self.id
-
     def record(self) -> OrderRecord:
         """Return a snapshot of the order, with its params and the outputs of its steps.
 
@@ -56,14 +53,7 @@ class OrderHandle:
             PayloadError: its record cannot be read.
 
         """
-        (found,) = self._queue.store.read(verbs.order_records(self._queue.store.keys, [self.id]))
-        if found is None:
-            raise verbs.no_order(self.id)
-        if isinstance(found, PayloadError):
-            raise found
-        if self._number is not None and found.number != int(self._number):
-            raise OrderLost(f"order {self._said}: another order has this id now; this one was removed or replaced.")
-        return found
+        return self._queue.store.talk(order_record(self._queue.store.keys, self.id, self._number))
 
     def state(self) -> str:
         """Ask the server for the order's state."""
@@ -80,9 +70,7 @@ class OrderHandle:
             NoSuchOrder: it was removed or trimmed. OrderLost: another order has its id now.
 
         """
-        from seatline.producer.why_order import why_order  # noqa: PLC0415 - a question asked now and then
-
-        return why_order(self._queue.store, self.record)
+        return self._queue.store.talk(why_not(self._queue.store.keys, self.id, self._number))
 
     def history(self) -> list[Run]:
         """What has become of it: every run of a step, and what people did; oldest first, the newest 1,000."""
@@ -123,9 +111,7 @@ class OrderHandle:
         return self._act("remove")
 
     def _act(self, verb: verbs.Act, step: str | None = None) -> str:
-        if step is not None:
-            check_name("step", step)
-        return self._queue.store.run(verbs.act(self.id, verb, step, self._queue.by, self._number))
+        return self._queue.store.run(act(self.id, self._number, verb, step, self._queue.by))
 
     def wait(self, timeout: float | None = None) -> OrderRecord:
         """Wait until it has succeeded, failed or was cancelled; on the server and not by polling.
@@ -138,20 +124,7 @@ class OrderHandle:
             OrderLost: the server does not have it (any more).
 
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        store, listener = self._queue.store, self._queue.listener()
-        while True:
-            answer = store.run(verbs.wait(self.id, self._number, listener.name))
-            if isinstance(answer, OrderRecord):
-                return answer
-            if answer == "missing":
-                raise OrderLost(
-                    f"order {self._said}: the server does not have it: removed, replaced, trimmed, or lost."
-                )
-            left = 60.0 if end is None else end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"order {self._said} has not ended within {timeout} s; it goes on.")
-            listener.wait_or_look(left)
+        return self._queue.store.talk(order_end(self.id, self._number, timeout), self._queue.listener())
 
     def result(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for its end and return the outputs of its steps, by name.
@@ -161,51 +134,103 @@ class OrderHandle:
             TimeoutError: it has not ended by then; the order goes on.
 
         """
-        record = self.wait(timeout)
-        if record.state == "succeeded":
-            return record.outputs
-        if record.state == "cancelled":
-            raise OrderCancelled(f"order {self._said} ({record.chain}) was cancelled.")
-        raise OrderFailed(
-            f"order {self._said} ({record.chain}) failed: {record.error}. `seatline orders resume {self._said}` goes on there.",
-            step=record.error_step or "",
-            error=record.error or "",
-        )
+        return outputs(self.wait(timeout))
+
+
+def _said(order_id: str) -> str:
+    """Return its id as people type it: a number without its zeros."""
+    return str(int(order_id)) if order_id.isdigit() else order_id
+
+
+def order_record(keys: Keys, order_id: str, number: str | None) -> Talk[OrderRecord]:
+    """Return a snapshot of an order; ``number``: what its start was told."""
+    (found,) = yield from ask(verbs.order_records(keys, [order_id]))
+    if found is None:
+        raise verbs.no_order(order_id)
+    if isinstance(found, PayloadError):
+        raise found
+    if number is not None and found.number != int(number):
+        raise OrderLost(f"order {_said(order_id)}: another order has this id now; this one was removed or replaced.")
+    return found
+
+
+def why_not(keys: Keys, order_id: str, number: str | None) -> Talk[list[Obstacle]]:
+    """Say everything that keeps an order from going on now."""
+    from seatline.producer.why_order import why_order  # noqa: PLC0415 - a question asked now and then
+
+    return why_order(keys, lambda: order_record(keys, order_id, number))
+
+
+def act(order_id: str, number: str | None, verb: verbs.Act, step: str | None, by: str) -> Call[str]:
+    """Check, and make the call of what a person does to an order."""
+    if step is not None:
+        check_name("step", step)
+    return verbs.act(order_id, verb, step, by, number)
+
+
+def order_end(order_id: str, number: str | None, timeout: float | None) -> Talk[OrderRecord]:
+    """Wait for the end of an order."""
+    name = f"order {_said(order_id)}"
+    answer = yield from until_ended(name, lambda bell: verbs.wait(order_id, number, bell), timeout)
+    if isinstance(answer, str):
+        raise OrderLost(f"{name}: the server does not have it: removed, replaced, trimmed, or lost.")
+    return answer
+
+
+def outputs(record: OrderRecord) -> dict[str, Any]:
+    """Return the outputs of an order that has succeeded, or raise what its state says."""
+    if record.state == "succeeded":
+        return record.outputs
+    name = _said(record.id)
+    if record.state == "cancelled":
+        raise OrderCancelled(f"order {name} ({record.chain}) was cancelled.")
+    raise OrderFailed(
+        f"order {name} ({record.chain}) failed: {record.error}. `seatline orders resume {name}` goes on there.",
+        step=record.error_step or "",
+        error=record.error or "",
+    )
 
 
 def orders_in(
-    store: Store, *, state: str | None, chain: str | None, limit: int | None
-) -> Iterator[OrderRecord | PayloadError]:
-    """Iterate over orders, page by page; see :meth:`seatline.producer.Queue.orders`."""
+    keys: Keys, *, state: str | None, chain: str | None, limit: int | None
+) -> Walk[OrderRecord | PayloadError]:
+    """Walk over orders, page by page; see :meth:`seatline.producer.Queue.orders`."""
     if state is not None and state not in ORDER_STATES:
         raise InvalidInput(f"state: {state!r} is none of {', '.join(ORDER_STATES)}.")
     if chain is not None:
         check_name("chain", chain)
     if limit is not None and limit < 0:
         raise InvalidInput(f"limit: {limit} is less than 0.")
+    return _matching(keys, [state] if state else LIVE, chain, limit)
+
+
+def _matching(
+    keys: Keys, states: Sequence[str], chain: str | None, limit: int | None
+) -> Walk[OrderRecord | PayloadError]:
     given = 0
-    for each in [state] if state else LIVE:
-        for found in _of_state(store, each):
-            if chain is not None and isinstance(found, OrderRecord) and found.chain != chain:
-                continue
-            if limit is not None and given >= limit:
-                return
-            given += 1
-            yield found
+    for state in states:
+        walk = _of_state(keys, state)
+        while page := (yield from page_of(walk, PAGE)):
+            for found in page:
+                if chain is not None and isinstance(found, OrderRecord) and found.chain != chain:
+                    continue
+                if limit is not None and given >= limit:
+                    return
+                given += 1
+                yield Found(found)
 
 
-def _of_state(store: Store, state: str) -> Iterator[OrderRecord | PayloadError]:
+def _of_state(keys: Keys, state: str) -> Walk[OrderRecord | PayloadError]:
     start, seen, newest = 0, set[str](), state not in LIVE
     while True:
-        page = store.read(reads.page(store.keys, f"orders:{state}", start, PAGE, newest_first=newest))
+        page = yield from ask(reads.page(keys, f"orders:{state}", start, PAGE, newest_first=newest))
         ids = [order_id for order_id, _ in page if order_id not in seen]
-        for order_id, found in zip(
-            ids, store.read(verbs.order_records(store.keys, ids, whole=False)) if ids else (), strict=True
-        ):
+        records = (yield from ask(verbs.order_records(keys, ids, whole=False))) if ids else []
+        for order_id, found in zip(ids, records, strict=True):
             if found is None:
-                yield PayloadError(f"order {order_id}: it is listed as {state}, but its record is gone.")
+                yield Found(PayloadError(f"order {order_id}: it is listed as {state}, but its record is gone."))
             elif isinstance(found, PayloadError) or found.state == state:
-                yield found
+                yield Found(found)
         seen = {order_id for order_id, _ in page}
         if len(page) < PAGE:
             return

@@ -239,7 +239,7 @@ class Queue:
             limit: at most so many.
 
         """
-        return jobs_in(self.store, state=state, type_=type, tenant=tenant, limit=limit)
+        return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, limit=limit))
 
     def define(self, chain: Chain) -> int:
         """Store a chain; returns its version. The same steps again are the same version (O13).
@@ -315,7 +315,7 @@ class Queue:
             limit: at most so many.
 
         """
-        return orders_in(self.store, state=state, chain=chain, limit=limit)
+        return self.store.walk(orders_in(self.store.keys, state=state, chain=chain, limit=limit))
 
     @property
     def chains(self) -> Chains:

@@ -202,8 +202,8 @@ class _Look:
     # -- jobs
 
     def _waiting_jobs(self) -> None:
-        lines = ready_lines(self.store)
-        self._look_at(job_id for _, job_id in ready_ids(self.store, lines))
+        lines = self.store.talk(ready_lines(self.store.keys))
+        self._look_at(job_id for _, job_id in self.store.walk(ready_ids(self.store.keys, lines)))
         for ids in self._pages("scheduled"):
             self._look_at(iter(ids))
 

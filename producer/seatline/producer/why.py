@@ -18,8 +18,10 @@ from typing import Any
 
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read
+from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.errors import InvalidInput, ServerFull
 from seatline.shared.job import WAITING, JobRecord, uses_map, uses_text
+from seatline.shared.keys import Keys
 from seatline.shared.store import Store
 from seatline.shared.times import Window, zone_of
 
@@ -53,21 +55,27 @@ class Scene:
     @classmethod
     def of(cls, store: Store, types: Iterable[str] | None = None) -> Scene:
         """Read the scene, for some types or all."""
-        keys = store.keys
-        names = sorted(types) if types is not None else store.read(reads.name_set(keys, "types"))
-        pools = store.read(reads.name_set(keys, "pools"))
-        offers = store.read(reads.name_set(keys, "offers"))
+        return store.talk(cls.look(store.keys, types))
+
+    @classmethod
+    def look(cls, keys: Keys, types: Iterable[str] | None = None) -> Talk[Scene]:
+        """As :meth:`of`, as a talk."""
+        names = sorted(types) if types is not None else (yield from ask(reads.name_set(keys, "types")))
+        pools = yield from ask(reads.name_set(keys, "pools"))
+        offers = yield from ask(reads.name_set(keys, "offers"))
         parts: list[Read[Any]] = [
             reads.server_time(),
             reads.about(keys),
             reads.type_records(keys, names),
             reads.pool_records(keys, pools),
-            _offers(store, offers),
+            _offers(keys, offers),
         ]
         try:
-            seen = store.read(_together(parts))
+            seen = yield from ask(_together(parts))
         except ServerFull:
-            seen = [store.read(part) for part in parts]  # a full Redis before 7.2 refuses even to read in a MULTI
+            seen = list[Any]()  # a full Redis before 7.2 refuses even to read in a MULTI
+            for part in parts:
+                seen.append((yield from ask(part)))
         now, about, known, held, (live, idle, registered) = seen
         return cls(
             now=dt.datetime.fromtimestamp(now / 1000, dt.UTC),
@@ -115,11 +123,11 @@ def _opens_at(window: str, now: int) -> int:
     return Window(window).opens_at(now)
 
 
-def _offers(store: Store, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int], frozenset[str]]]:
+def _offers(keys: Keys, offers: list[str]) -> Read[tuple[frozenset[str], dict[str, int], frozenset[str]]]:
     commands: list[Command] = []
     for offer in offers:
-        idle = store.keys(f"idle:{offer}")
-        commands += [("EXISTS", store.keys(f"offer:{offer}")), ("ZRANGE", idle, 0, 999, "WITHSCORES")]
+        idle = keys(f"idle:{offer}")
+        commands += [("EXISTS", keys(f"offer:{offer}")), ("ZRANGE", idle, 0, 999, "WITHSCORES")]
 
     def parse(replies: Any) -> tuple[frozenset[str], dict[str, int], frozenset[str]]:
         live = frozenset(offer for i, offer in enumerate(offers) if replies[2 * i])
@@ -144,7 +152,7 @@ def _together(parts: list[Read[Any]]) -> Read[list[Any]]:
     return Read(commands, parse)
 
 
-def why(store: Store, job: JobRecord) -> list[Obstacle]:
+def why(keys: Keys, job: JobRecord) -> Talk[list[Obstacle]]:
     """Return every obstacle of a waiting job; nothing for one that runs or has ended."""
     if job.state not in WAITING:
         return []
@@ -152,11 +160,12 @@ def why(store: Store, job: JobRecord) -> list[Obstacle]:
     if job.order is not None:
         from seatline.producer.why_order import why_step  # noqa: PLC0415 - most jobs are of no order
 
-        found += why_step(store, job)
-    return found + obstacles(store, Scene.of(store), job)
+        found += yield from why_step(keys, job)
+    scene = yield from Scene.look(keys)
+    return found + (yield from obstacles(keys, scene, job))
 
 
-def obstacles(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
+def obstacles(keys: Keys, scene: Scene, job: JobRecord) -> Talk[list[Obstacle]]:
     """Return what keeps a job that waits, in this scene; of a step's job, without what its order says."""
     found: list[Obstacle] = []
     if job.expires is not None and job.expires < scene.now:
@@ -178,8 +187,8 @@ def obstacles(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
                 "Start one: seatline worker.",
             )
         )
-    found += _seats(store, scene, job)
-    if job.state == "ready" and (behind := _behind(store, scene, job)):
+    found += yield from _seats(keys, scene, job)
+    if job.state == "ready" and (behind := (yield from _behind(keys, scene, job))):
         found.append(behind)
     return found
 
@@ -209,7 +218,7 @@ def _window(scene: Scene, job: JobRecord) -> list[Obstacle]:
     return [Obstacle("window", said, f"Wait, or: seatline types window {job.type} none")]
 
 
-def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
+def _seats(keys: Keys, scene: Scene, job: JobRecord) -> Talk[list[Obstacle]]:
     found: list[Obstacle] = []
     for name, seats in scene.uses(job).items():
         pool = scene.pools.get(name)
@@ -235,7 +244,7 @@ def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
                 )
             )
             continue
-        claimed = _claimed(store, scene, pool, job)
+        claimed = yield from _claimed(keys, scene, pool, job)
         if at_all - pool.in_use - claimed < seats:
             holders = ", ".join(f"{s.kind} {s.name.lstrip('0') or s.name} ({s.seats})" for s in pool.holders[:5])
             more = f" and {len(pool.holders) - 5} more" if len(pool.holders) > 5 else ""  # noqa: PLR2004
@@ -251,12 +260,12 @@ def _seats(store: Store, scene: Scene, job: JobRecord) -> list[Obstacle]:
     return found
 
 
-def _claimed(store: Store, scene: Scene, pool: reads.PoolRecord, job: JobRecord) -> int:
+def _claimed(keys: Keys, scene: Scene, pool: reads.PoolRecord, job: JobRecord) -> Talk[int]:
     """Seats claimed by more urgent waiters: a job's claim counts while a worker of its type is idle (DESIGN 5.2)."""
     ahead = [member for member, priority in pool.waiting if (priority, member) < (job.priority, job.id)]
     programs = sum(int(member.rpartition("|")[2]) for member in ahead if "|" in member)
     ids = [member for member in ahead if "|" not in member]
-    records = store.read(reads.job_records(store.keys, ids)) if ids else []
+    records = (yield from ask(reads.job_records(keys, ids))) if ids else []
     return programs + sum(
         scene.uses(record).get(pool.name, 0)
         for record in records
@@ -264,13 +273,13 @@ def _claimed(store: Store, scene: Scene, pool: reads.PoolRecord, job: JobRecord)
     )
 
 
-def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
+def _behind(keys: Keys, scene: Scene, job: JobRecord) -> Talk[Obstacle | None]:
     """Jobs that would be reserved before it by workers of its type, unless enough slots are free for all."""
     record = scene.types.get(job.type)
     offers = set(record.offers) & scene.live if record else set[str]()
     slots = sum(scene.idle.get(offer, 0) for offer in offers)
     lines = [
-        (store.keys.ready(other.name, uses), other.name == job.type and job_uses(job) == uses)
+        (keys.ready(other.name, uses), other.name == job.type and job_uses(job) == uses)
         for other in scene.types.values()
         if other.name == job.type or offers & set(other.offers)
         for uses in other.lines
@@ -278,10 +287,11 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
     commands: list[Command] = [
         ("ZRANK", line, job.id) if own else ("ZCOUNT", line, "-inf", f"({job.priority}") for line, own in lines
     ]
-    ahead = sum(store.read(Read(commands, lambda replies: [int(reply or 0) for reply in replies])))
+    counts: Read[int] = Read(commands, lambda replies: sum(int(reply or 0) for reply in replies))
+    ahead = yield from ask(counts)
     if ahead < slots or not (ahead or offers):
         return None  # it could start; or there is no worker at all, which is said already
-    if away := _away(store, offers) if not slots else None:
+    if away := (yield from _away(keys, offers)) if not slots else None:
         return away
     if not ahead:
         return Obstacle(
@@ -292,10 +302,10 @@ def _behind(store: Store, scene: Scene, job: JobRecord) -> Obstacle | None:
     return Obstacle("behind", f"{ahead} jobs stand before it and {idle}.", action)
 
 
-def _away(store: Store, offers: set[str]) -> Obstacle | None:
+def _away(keys: Keys, offers: set[str]) -> Talk[Obstacle | None]:
     """Whether all workers of these offers take nothing now, though they are live: asleep, paused or stopping."""
-    live = [worker for worker, _ in store.read(reads.page(store.keys, "workers", 0, 1000))]
-    records = store.read(reads.worker_records(store.keys, live, []))
+    workers = yield from ask(reads.page(keys, "workers", 0, 1000))
+    records = yield from ask(reads.worker_records(keys, [worker for worker, _ in workers], []))
     states = [
         record.fields.get("state", "") for record in records if record.live and record.fields.get("offer") in offers
     ]

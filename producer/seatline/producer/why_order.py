@@ -10,17 +10,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from seatline.producer.why import Obstacle, Scene, obstacles, span, stamped
 from seatline.shared.calls import orders as verbs
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
+from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.errors import PayloadError
 from seatline.shared.job import WAITING, JobRecord
+from seatline.shared.keys import Keys
 from seatline.shared.order import OrderRecord
 from seatline.shared.plan import Plan, PlanStep
-from seatline.shared.store import Store
 
 __all__ = ["why_order", "why_step"]
 
@@ -47,9 +48,9 @@ class _Gates:
     skipped: frozenset[str]
 
     @classmethod
-    def of(cls, store: Store, order: OrderRecord, steps: Sequence[str]) -> _Gates:
+    def of(cls, keys: Keys, order: OrderRecord, steps: Sequence[str]) -> Read[_Gates]:
         """Read them, for these steps."""
-        chain, started = store.keys.chain(order.chain), store.keys.chain(order.chain, "started")
+        chain, started = keys.chain(order.chain), keys.chain(order.chain, "started")
         commands: list[Command] = [
             (
                 "HMGET",
@@ -61,7 +62,7 @@ class _Gates:
             ("ZCARD", started),
             ("ZRANGE", started, 0, NAMED - 1),
             ("ZSCORE", started, order.id),
-            ("ZRANK", store.keys.chain(order.chain, "waiting"), f"{order.number:016} {order.id}"),
+            ("ZRANK", keys.chain(order.chain, "waiting"), f"{order.number:016} {order.id}"),
         ]
 
         def parse(replies: Sequence[Any]) -> _Gates:
@@ -78,45 +79,53 @@ class _Gates:
                 frozenset(step for step, by in zip(steps, gates[1::2], strict=True) if by is not None),
             )
 
-        return store.read(Read(commands, parse))
+        return Read(commands, parse)
 
 
-def why_order(store: Store, read: Callable[[], OrderRecord]) -> list[Obstacle]:
+def why_order(keys: Keys, read: Callable[[], Talk[OrderRecord]]) -> Talk[list[Obstacle]]:
     """Return every obstacle of an order, which ``read`` returns; none if it goes on, or has ended otherwise than failed."""
     for last in range(TRIES):
         try:
-            order = read()
+            order = yield from read()
         except PayloadError as error:
             return [Obstacle("orphaned", str(error), "Mend its hash by hand; the others go on without it.")]
-        steps = {step: _Step(store, order, step, word) for step, word in order.now.items()}
-        lost = [step for step in steps.values() if step.lost]
+        steps: list[_Step] = []
+        for name, word in order.now.items():
+            steps.append((yield from _Step(name, word).look(keys, order)))
+        lost = any(step.lost for step in steps)
         # It may have moved on between the two looks; if so it is seen by its record.
-        if not lost or last == TRIES - 1 or read() == order:
-            return _all(store, order, list(steps.values()))
+        if not lost or last == TRIES - 1 or (yield from read()) == order:
+            return (yield from _all(keys, order, steps))
     raise AssertionError  # the last try returns
 
 
 class _Step:
     """One step at which an order is: the job that is under way for it, or of one of its elements."""
 
-    def __init__(self, store: Store, order: OrderRecord, name: str, word: str) -> None:
-        self.name, self.word, self.job, self.running = name, word, None, False
+    def __init__(self, name: str, word: str) -> None:
+        self.name, self.word, self.running = name, word, False
+        self.job: JobRecord | None = None
         self.lost, self.elements = "", ""
+
+    def look(self, keys: Keys, order: OrderRecord) -> Talk[Self]:
+        """Look what there is of it."""
+        word = self.word
         if word.isdigit():
-            (self.job,) = store.read(reads.job_records(store.keys, [word]))
+            (self.job,) = yield from ask(reads.job_records(keys, [word]))
             self.running = self.job is not None and self.job.state == "running"
             if self.job is None:
                 self.lost = f"its job {int(word)} does not exist"
             elif not self.running and self.job.state not in WAITING:
                 self.lost = f"its job {int(word)} has ended, {self.job.state}, and the order has not moved on"
         elif word == "each":
-            count, done, failed, _ = store.read(verbs.elements(store.keys, order.id, name))
+            count, done, failed, _ = yield from ask(verbs.elements(keys, order.id, self.name))
             self.elements = f", {done + failed} of {count} elements ended"
-            jobs = reads.page(store.keys, f"order:{order.id}:each:{name}:jobs", 0, ELEMENTS)
-            ids = [job_id for job_id, _ in store.read(jobs)]
-            found = [job for job in (store.read(reads.job_records(store.keys, ids)) if ids else ()) if job]
+            jobs = yield from ask(reads.page(keys, f"order:{order.id}:each:{self.name}:jobs", 0, ELEMENTS))
+            records = (yield from ask(reads.job_records(keys, [job_id for job_id, _ in jobs]))) if jobs else []
+            found = [job for job in records if job]
             self.running = any(job.state == "running" for job in found)
             self.job = next((job for job in found if job.state in WAITING), None)
+        return self
 
     @property
     def due(self) -> dt.datetime | None:
@@ -131,7 +140,7 @@ class _Step:
         return f"step {self.name}{job}{self.elements}"
 
 
-def _all(store: Store, order: OrderRecord, steps: Sequence[_Step]) -> list[Obstacle]:
+def _all(keys: Keys, order: OrderRecord, steps: Sequence[_Step]) -> Talk[list[Obstacle]]:
     if order.state in {"succeeded", "cancelled"} and not order.leaving:
         return []
     under_way = [str(step) for step in steps if step.running]
@@ -141,12 +150,13 @@ def _all(store: Store, order: OrderRecord, steps: Sequence[_Step]) -> list[Obsta
     waiting = [step for step in steps if not step.running]
     if not waiting and order.state == "running":
         return []
-    (plan,) = store.read(verbs.plans(store.keys, [(order.chain, order.version)]))
-    gates, scene = _Gates.of(store, order, [step.name for step in waiting]), Scene.of(store)
+    (plan,) = yield from ask(verbs.plans(keys, [(order.chain, order.version)]))
+    gates = yield from ask(_Gates.of(keys, order, [step.name for step in waiting]))
+    scene = yield from Scene.look(keys)
     found = [*_state(order, under_way, scene.now), *_chain(order, gates)]
     told = {obstacle.message for obstacle in found}
     for step in waiting:
-        for each in _step(store, scene, order, plan, gates, step):
+        for each in (yield from _step(keys, scene, order, plan, gates, step)):
             if each.message not in told:  # what keeps all of them is said once
                 told.add(each.message)
                 found.append(each)
@@ -187,35 +197,34 @@ def _chain(order: OrderRecord, gates: _Gates) -> Iterator[Obstacle]:
 
 
 def _step(
-    store: Store, scene: Scene, order: OrderRecord, plan: Plan | PayloadError, gates: _Gates, step: _Step
-) -> Iterator[Obstacle]:
+    keys: Keys, scene: Scene, order: OrderRecord, plan: Plan | PayloadError, gates: _Gates, step: _Step
+) -> Talk[list[Obstacle]]:
     """What keeps one step, whose job waits or is not made yet."""
     name, where = _name(order.id), f"step {step.name}{step.elements}"
     known = None if isinstance(plan, PayloadError) or step.name not in plan else plan[step.name]
     if step.lost:
-        yield Obstacle("orphaned", f"{where}: {step.lost}.", f"seatline orders goto {name} {step.name}")
-        return
+        return [Obstacle("orphaned", f"{where}: {step.lost}.", f"seatline orders goto {name} {step.name}")]
     if known is None:
         why = plan if isinstance(plan, PayloadError) else "no such step"
-        yield Obstacle(
-            "orphaned", f"{where}: version {order.version} of chain {order.chain}: {why}", "Define it again."
-        )
-        return
+        said = f"{where}: version {order.version} of chain {order.chain}: {why}"
+        return [Obstacle("orphaned", said, "Define it again.")]
+    found: list[Obstacle] = []
     if step.word != "each":
-        yield from _stopped(order.chain, gates, step.name)
+        found += _stopped(order.chain, gates, step.name)
     due, times = step.due, order.setbacks.get(step.name)
     if times is not None and due is not None:
         said = (
             f"{where}: it was set back, {times} of {known.setbacks} times, until {due:%F %T} UTC, in "
             f"{span((due - scene.now).total_seconds())}."
         )
-        yield Obstacle("setback", said, f"Wait, or: seatline orders goto {name} {step.name}")
+        found.append(Obstacle("setback", said, f"Wait, or: seatline orders goto {name} {step.name}"))
     job = step.job or (None if step.word == "each" else _to_come(order, known))
-    for each in obstacles(store, scene, job) if job is not None else ():
+    for each in (yield from obstacles(keys, scene, job)) if job is not None else ():
         if each.reason == "due" and (times is not None or order.state == "scheduled"):
             continue  # said already
         whole = each.message.startswith("the namespace ")
-        yield each if whole else Obstacle(each.reason, f"{where}: {each.message}", each.action)
+        found.append(each if whole else Obstacle(each.reason, f"{where}: {each.message}", each.action))
+    return found
 
 
 def _stopped(chain: str, gates: _Gates, step: str) -> Iterator[Obstacle]:
@@ -236,17 +245,17 @@ def _to_come(order: OrderRecord, step: PlanStep) -> JobRecord:
     )
 
 
-def why_step(store: Store, job: JobRecord) -> list[Obstacle]:
+def why_step(keys: Keys, job: JobRecord) -> Talk[list[Obstacle]]:
     """Return what of its order keeps the waiting job of a step; it is collected when a worker comes to it (O11)."""
     if job.order is None or job.step is None:
         return []
-    (order,) = store.read(verbs.order_records(store.keys, [job.order]))
+    (order,) = yield from ask(verbs.order_records(keys, [job.order]))
     if not isinstance(order, OrderRecord) or (job.element is None and order.now.get(job.step) != job.id):
         said = f"its order {_name(job.order)} is lost, or is no longer at this step; it is interrupted when its turn comes."
         return [Obstacle("orphaned", said, f"seatline jobs cancel {int(job.id)}")]
     if job.element is not None:
         return []  # elements that were begun are ended, whatever stands before their step
-    gates = _Gates.of(store, order, [job.step])
+    gates = yield from ask(_Gates.of(keys, order, [job.step]))
     found = list(_stopped(order.chain, gates, job.step))
     return [*_chain(order, gates), *found] if order.state == "scheduled" else found
 

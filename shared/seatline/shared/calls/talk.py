@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from seatline.shared.calls.base import Call, Read
 
-__all__ = ["Ask", "Found", "Rest", "Talk", "Walk", "ask", "found", "merged", "rest"]
+__all__ = ["Ask", "Found", "Rest", "Talk", "Walk", "ask", "following", "found", "merged", "page_of", "rest"]
 
 T = TypeVar("T")
 
@@ -66,20 +66,20 @@ def merged(walks: Iterable[Walk[T]]) -> Walk[T]:
     """Merge walks, each of which is in order, into one that is; each is asked on only when its next thing is due."""
     heads: list[tuple[Any, int, Walk[T]]] = []
     for number, walk in enumerate(walks):
-        first = yield from _next(walk)
+        first = yield from following(walk)
         heads.extend((head, number, walk) for head in first)  # the number: of equals the earlier walk's come first
     heapq.heapify(heads)
     while heads:
         value, number, walk = heads[0]
         yield Found(value)
-        following = yield from _next(walk)
-        if following:
-            heapq.heapreplace(heads, (following[0], number, walk))
+        coming = yield from following(walk)
+        if coming:
+            heapq.heapreplace(heads, (coming[0], number, walk))
         else:
             heapq.heappop(heads)
 
 
-def _next(walk: Walk[T]) -> Talk[tuple[T, ...]]:
+def following(walk: Walk[T]) -> Talk[tuple[T, ...]]:
     """Go on to the next thing of a walk: a tuple of one, or of none at its end."""
     answer: Any = None
     while True:
@@ -90,3 +90,11 @@ def _next(walk: Walk[T]) -> Talk[tuple[T, ...]]:
         if isinstance(asked, Found):
             return (asked.value,)
         answer = yield asked
+
+
+def page_of(walk: Walk[T], most: int) -> Talk[list[T]]:
+    """Return the next things of a walk, at most so many; none at its end."""
+    page: list[T] = []
+    while len(page) < most and (one := (yield from following(walk))):
+        page += one
+    return page
