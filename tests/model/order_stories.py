@@ -134,6 +134,7 @@ class Orders:
         suspects = self.renew().suspects
         self.passes(10_000)
         self.do(workers.reap("w2", suspects))
+        self.do(workers.offer("w1", "abcd", 90_000, {"host": "here", "pid": 7}, TYPES))
 
     # What is there.
 

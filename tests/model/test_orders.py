@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import pytest
 from harness.server import RealServer
@@ -11,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from model.mutants import MUTANTS, ORDER_MUTANTS, Mutant, broken_scripts
 from model.order_stories import ORDER_STORIES, Orders
+from model.order_storm import storm
 from model.real import Real
 from seatline.console.invariants import broken
 from seatline.console.moment import read_moment
@@ -40,6 +42,12 @@ def tell(server: RealServer) -> Iterator[Tell]:
 @pytest.mark.parametrize("story", ORDER_STORIES, ids=lambda story: story.__name__)
 def test_o2_o15_the_story_goes_as_told(story: Callable[[Orders], None], tell: Tell) -> None:
     tell(story, {})
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 10))
+def test_o2_r1_whatever_is_done_all_is_sound(seed: int, tell: Tell) -> None:
+    for each in range(seed, seed + 10):
+        tell(partial(storm, seed=each), {})
 
 
 def test_there_are_enough_bugs() -> None:
