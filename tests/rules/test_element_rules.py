@@ -523,7 +523,11 @@ class TestKills:
         workers = [start_process("plain", **options) for _ in range(2)]
         for round_ in range(4):
             before = len(run_lines(tmp_path))
-            wait_until(lambda before=before: len(run_lines(tmp_path)) > before + 10, 20)  # type: ignore[misc]
+
+            def on_its_way(before: int = before) -> bool:
+                return len(run_lines(tmp_path)) > before + 10 or orders[1].state() == "succeeded"
+
+            wait_until(on_its_way, 20)
             workers.pop(0).child.signal(signal.SIGKILL)
             if round_ % 2:
                 durable_server.kill()

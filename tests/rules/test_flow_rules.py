@@ -789,6 +789,26 @@ class TestOrphans:
         assert steps.drain() == [("o2", "a")]
         assert orders[2].state() == "succeeded"
 
+    def test_o13_an_orphan_without_a_job_does_not_keep_its_place(
+        self, queue: Queue, steps: StepWorker, redis: Redis, namespace: str
+    ) -> None:
+        """O13, O10: lost while it was suspended, or held: whoever comes to a full chain finds that out, at the latest
+        when all others have ended.
+        """
+        queue.define(linear("c", "a", max_orders=3))
+        orders = [queue.start("c", id=f"o{n}") for n in range(3)]
+        orders[1].suspend()
+        orders[2].suspend()
+        redis.delete(f"{{{namespace}}}:order:o1")
+        redis.hdel(f"{{{namespace}}}:order:o2", "chain")
+        late = [queue.start("c") for _ in range(3)]
+        assert [order.state() for order in late] == ["waiting"] * 3
+        assert steps.take() == [("o0", "a")]
+        steps.end("o0", "a")
+        admit(queue, "c")
+        assert [order.state() for order in late] == ["running"] * 3
+        assert len(steps.drain()) == 3
+
     def test_o13_an_orphan_in_front_of_the_chain(
         self, queue: Queue, steps: StepWorker, redis: Redis, namespace: str
     ) -> None:

@@ -159,20 +159,33 @@ local function orders()
     redis.call('HSETNX', o.key, 'started', now)
   end
 
+  -- One that cannot be read, and had no job by which that is seen, is the oldest inside once all others have ended; then it
+  -- keeps nobody from entering (O13). Returns whether there was one.
+  local function drop_orphan(chain)
+    local started = ns .. 'chain:' .. chain .. ':started'
+    local oldest = not self.gate(chain).stopped and redis.call('ZRANGE', started, 0, 0)[1]
+    if not oldest or self.read(oldest) then return false end
+    return redis.call('ZREM', started, oldest) == 1
+  end
+
   -- The first of those in front of the chain enter, as far as there is room (O10). Returns whether more might.
   function self.admit(chain, most)
     local line = ns .. 'chain:' .. chain .. ':waiting'
     for _ = 1, most do
       local head = redis.call('ZRANGE', line, 0, 0)[1]
-      if not head or not self.has_room(chain) then return false end
+      if not head then return false end
       if admitted >= ADMITTED_MOST then return true end
       admitted = admitted + 1
-      redis.call('ZREM', line, head)
-      local o = self.read(string.match(head, ' (.*)$') or '')
-      if o and o.state == 'waiting' then
-        self.enter(o)
-        self.go(o)
-        self.save(o)
+      if self.has_room(chain) then
+        redis.call('ZREM', line, head)
+        local o = self.read(string.match(head, ' (.*)$') or '')
+        if o and o.state == 'waiting' then
+          self.enter(o)
+          self.go(o)
+          self.save(o)
+        end
+      elseif not drop_orphan(chain) then
+        return false
       end
     end
     return true
