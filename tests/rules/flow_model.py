@@ -214,8 +214,9 @@ class ModelOrder:
         if target not in self.steps:
             return False
         again = [target, *self._closure(target, self._next)]
-        if any(self.at.get(name) in {"waits", "runs"} for name in again):
+        if any(self.at.get(name) == "runs" for name in again):
             return False
+        self.line = [name for name in self.line if name not in again]
         had_failed = any(self.at.get(name) == "failed" for name in again)
         for name in again:
             self.at.pop(name, None)
