@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seatline.shared.calls import orders as verbs
+from seatline.shared.calls.base import Call
 from seatline.shared.calls.orders import ChainRecord
+from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.config import check_name
+from seatline.shared.keys import Keys
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
 
-__all__ = ["Chains"]
+__all__ = ["Chains", "chain_record", "chain_records", "gate"]
 
 
 class Chains:
@@ -28,20 +31,11 @@ class Chains:
             NoSuchChain: there is none of that name.
 
         """
-        for record in self._read([check_name("chain", name)]):
-            return record
-        raise verbs.no_chain(name)
+        return self._store.talk(chain_record(self._store.keys, name))
 
     def list(self) -> Sequence[ChainRecord]:
         """Return all chains, by name."""
-        names = self._store.read(verbs.chain_names(self._store.keys))
-        return self._read(names)
-
-    def _read(self, names: Sequence[str]) -> Sequence[ChainRecord]:
-        keys = self._store.keys
-        versions = self._store.read(verbs.chain_versions(keys, names)) if names else {}
-        found = self._store.read(verbs.chain_records(keys, versions)) if versions else []
-        return [record for record in found if record is not None]
+        return self._store.talk(chain_records(self._store.keys))
 
     def stop(self, name: str, step: str | None = None) -> bool:
         """Let orders collect in front of a chain, or of one of its steps; what runs goes on (O11).
@@ -52,22 +46,43 @@ class Chains:
             NoSuchChain, NoSuchStep: there is none of that name.
 
         """
-        return self._gate(name, "stop", step, self._queue.by)
+        return self._store.run(gate(name, "stop", step, self._queue.by))
 
     def start(self, name: str, step: str | None = None) -> bool:
         """Let them go on. Returns False if it was not stopped."""
-        return self._gate(name, "stop", step, "")
+        return self._store.run(gate(name, "stop", step, ""))
 
     def skip(self, name: str, step: str) -> bool:
         """Have orders pass a step without running it, until :meth:`unskip`. Returns False if that was so already (O11)."""
-        return self._gate(name, "skip", step, self._queue.by)
+        return self._store.run(gate(name, "skip", step, self._queue.by))
 
     def unskip(self, name: str, step: str) -> bool:
         """Have the step run again. Returns False if it was not skipped."""
-        return self._gate(name, "skip", step, "")
+        return self._store.run(gate(name, "skip", step, ""))
 
-    def _gate(self, name: str, kind: verbs.Gate, step: str | None, by: str) -> bool:
-        check_name("chain", name)
-        if step is not None:
-            check_name("step", step)
-        return self._store.run(verbs.gate(name, kind, step, by))
+
+def chain_record(keys: Keys, name: str) -> Talk[ChainRecord]:
+    """Return a chain."""
+    for record in (yield from _records(keys, [check_name("chain", name)])):
+        return record
+    raise verbs.no_chain(name)
+
+
+def chain_records(keys: Keys) -> Talk[list[ChainRecord]]:
+    """Return all chains, by name."""
+    names = yield from ask(verbs.chain_names(keys))
+    return (yield from _records(keys, names))
+
+
+def _records(keys: Keys, names: Sequence[str]) -> Talk[list[ChainRecord]]:
+    versions = (yield from ask(verbs.chain_versions(keys, names))) if names else {}
+    found = (yield from ask(verbs.chain_records(keys, versions))) if versions else []
+    return [record for record in found if record is not None]
+
+
+def gate(name: str, kind: verbs.Gate, step: str | None, by: str) -> Call[bool]:
+    """Check, and make the call that sets a gate, or lifts it (``by`` '')."""
+    check_name("chain", name)
+    if step is not None:
+        check_name("step", step)
+    return verbs.gate(name, kind, step, by)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from seatline.shared.calls import pools as verbs
 from seatline.shared.calls import reads
+from seatline.shared.calls.base import Call
 from seatline.shared.calls.reads import PoolRecord
+from seatline.shared.calls.talk import Talk, ask, rest
 from seatline.shared.config import check_name
-from seatline.shared.errors import InvalidInput, NoSuchPool, SeatlineError, StaleLease
+from seatline.shared.errors import InvalidInput, NoSuchPool, OutcomeUnknown, SeatlineError, StaleLease
 from seatline.shared.job import DEFAULT_PRIORITY, SEATS_MOST, check_priority
+from seatline.shared.keys import Keys
 from seatline.shared.store.lane import client_id
 
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
 
-__all__ = ["Pools", "ProgramSession"]
+__all__ = ["Pools", "ProgramSession", "Wanted", "pool_record", "pool_records", "set_external", "set_pool"]
 
 #: How long a waiting program's claim counts without being asked again (seconds); it asks at least every 5.
 ASKS: Final = 8.0
@@ -63,14 +68,7 @@ class Pools:
             keep_priority: see ``keep``.
 
         """
-        if (keep is None) != (keep_priority is None):
-            raise InvalidInput("keep, keep_priority: give both or none.")
-        if keep is not None and keep_priority is not None:
-            _count("keep", keep)
-            _keep_priority(keep_priority)
-        return self._store.run(
-            verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority)
-        )
+        return self._store.run(set_pool(name, capacity, keep, keep_priority))
 
     def remove(self, name: str) -> None:
         """Forget a pool. Raises PoolBusy while somebody holds seats of it, NoSuchPool if there is none."""
@@ -78,8 +76,7 @@ class Pools:
 
     def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
         """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
-        ttl_ms = _span("ttl", ttl, 366 * DAY, "a year")
-        self._store.run(verbs.set_external(check_name("pool", name), _count("seats", seats), ttl_ms))
+        self._store.run(set_external(name, seats, ttl))
 
     def __getitem__(self, name: str) -> PoolRecord:
         """Return a pool: capacity, in_use, holders, waiting.
@@ -88,10 +85,7 @@ class Pools:
             NoSuchPool: there is none.
 
         """
-        (record,) = self._store.read(reads.pool_records(self._store.keys, [check_name("pool", name)]))
-        if record is None:
-            raise NoSuchPool(f"pool {name}: no such pool. `seatline pools set {name} CAPACITY` makes it.")
-        return record
+        return self._store.talk(pool_record(self._store.keys, name))
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the pools' names."""
@@ -100,8 +94,7 @@ class Pools:
 
     def list(self) -> list[PoolRecord]:
         """Return all pools, by name."""
-        names = list(self)
-        return [record for record in self._store.read(reads.pool_records(self._store.keys, names)) if record]
+        return self._store.talk(pool_records(self._store.keys))
 
     def session(
         self,
@@ -124,29 +117,15 @@ class Pools:
             name: how holders' lists call it.
 
         """
-        check_name("name", name)
-        _span("ttl", ttl, DAY, "a day")
-        return ProgramSession(
-            self._queue,
-            check_name("pool", pool),
-            _count("seats", seats, 1),
-            ttl,
-            check_priority(priority),
-            timeout,
-            name,
-        )
+        return ProgramSession(self._queue, Wanted.of(pool, seats, ttl, priority, timeout, name))
 
 
 class ProgramSession:
     """Seats held by a program, renewed by a thread of their own until closed; lost (``.lost``) if it was away too long."""
 
-    def __init__(
-        self, queue: Queue, pool: str, seats: int, ttl: float, priority: int, timeout: float | None, name: str
-    ) -> None:
-        self._queue, self._store = queue, queue.store
-        self.pool, self.seats, self._ttl, self._priority, self._timeout = pool, seats, ttl, priority, timeout
-        self._token = client_id()
-        self.owner = f"program:{name}:{self._token}"
+    def __init__(self, queue: Queue, wanted: Wanted) -> None:
+        self._store, self._wanted = queue.store, wanted
+        self.pool, self.seats, self.owner = wanted.pool, wanted.seats, wanted.owner
         self.lost = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -167,35 +146,12 @@ class ProgramSession:
             InvalidInput: more seats than the pool could ever give.
 
         """
-        end = None if self._timeout is None else time.monotonic() + self._timeout
-        listener, place = self._store.listener(), ""
-        listener.name = self._token
+        listener = self._store.listener(self._wanted.token)
         try:
-            while True:
-                left = 60.0 if end is None else end - time.monotonic()
-                asks = 0 if left <= 0 else int(ASKS * 1000)
-                word, detail = self._store.run(
-                    verbs.open_session(
-                        self.pool, self.owner, self.seats, ttl_ms=int(self._ttl * 1000), priority=self._priority,
-                        place=place, asks_ms=asks,
-                    )
-                )  # fmt: skip
-                if word == "ok":
-                    break
-                if word == "never":
-                    raise InvalidInput(
-                        f"seats: {self.seats} of pool {self.pool} can never be had; it has {detail} less external use."
-                    )
-                place = detail or place
-                if left <= 0:
-                    raise TimeoutError(f"pool {self.pool}: {self.seats} seats were not free within {self._timeout} s.")
-                listener.wait_or_look(left, rename=False)
-        except BaseException:
-            if place:
-                self._store.run(verbs.close_session(self.pool, self.owner, self.seats, place))
-            raise
+            self._store.talk(self._wanted.taken(), listener)
         finally:
             listener.close()
+        self._stop.clear()
         self._thread = threading.Thread(target=self._renew, name=f"seatline-session-{self.pool}", daemon=True)
         self._thread.start()
 
@@ -206,21 +162,122 @@ class ProgramSession:
         self._stop.set()
         self._thread.join()
         self._thread = None
-        if not self._store.run(verbs.close_session(self.pool, self.owner, self.seats)) and not self.lost:
+        if not self._store.run(self._wanted.given_back()):
             self.lost = True
 
     def check(self) -> None:
         """Raise :class:`StaleLease` if the seats were taken back because this program was away for too long."""
         if self.lost:
-            raise StaleLease(
-                f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's."
-            )
+            raise self._wanted.taken_back()
 
     def _renew(self) -> None:
-        while not self._stop.wait(self._ttl / 3):
+        while not self._stop.wait(self._wanted.ttl / 3):
             try:
-                if not self._store.run(verbs.renew_session(self.pool, self.owner, self.seats, int(self._ttl * 1000))):
+                if not self._store.run(self._wanted.renewed()):
                     self.lost = True
                     return
             except SeatlineError:
                 continue  # the server is away; the session lives on there until its deadline, and a late renewal is good
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The seats that a program wants, or holds, and what it asks of the server."""
+
+    pool: str
+    seats: int
+    ttl: float
+    priority: int
+    timeout: float | None
+    token: str
+    owner: str
+
+    @classmethod
+    def of(cls, pool: str, seats: int, ttl: float, priority: int, timeout: float | None, name: str) -> Wanted:
+        """Check what somebody says."""
+        check_name("name", name)
+        _span("ttl", ttl, DAY, "a day")
+        token = client_id()
+        return cls(
+            check_name("pool", pool),
+            _count("seats", seats, 1),
+            ttl,
+            check_priority(priority),
+            timeout,
+            token,
+            f"program:{name}:{token}",
+        )
+
+    def taken(self) -> Talk[None]:
+        """Wait for the seats and take them; whoever is interrupted meanwhile leaves none behind, and no place in the line."""
+        end = None if self.timeout is None else time.monotonic() + self.timeout
+        place, perhaps = "", False
+        try:
+            while True:
+                left = 60.0 if end is None else end - time.monotonic()
+                asks = 0 if left <= 0 else int(ASKS * 1000)
+                perhaps = True
+                word, detail = yield from ask(
+                    verbs.open_session(
+                        self.pool, self.owner, self.seats, ttl_ms=int(self.ttl * 1000), priority=self.priority,
+                        place=place, asks_ms=asks,
+                    )
+                )  # fmt: skip
+                if word == "ok":
+                    return
+                place, perhaps = detail or place, False
+                if word == "never":
+                    raise InvalidInput(
+                        f"seats: {self.seats} of pool {self.pool} can never be had; it has {detail} less external use."
+                    )
+                if left <= 0:
+                    raise TimeoutError(f"pool {self.pool}: {self.seats} seats were not free within {self.timeout} s.")
+                yield from rest(left)
+        except BaseException as error:
+            if place or (perhaps and (isinstance(error, OutcomeUnknown) or not isinstance(error, Exception))):
+                with contextlib.suppress(SeatlineError):  # the server is away: what is held there expires
+                    yield from ask(verbs.close_session(self.pool, self.owner, self.seats, place))
+            raise
+
+    def renewed(self) -> Call[int]:
+        """Keep them; 0 is said if they were taken back."""
+        return verbs.renew_session(self.pool, self.owner, self.seats, int(self.ttl * 1000))
+
+    def given_back(self) -> Call[bool]:
+        """Give them back; says whether they were still held."""
+        return verbs.close_session(self.pool, self.owner, self.seats)
+
+    def taken_back(self) -> StaleLease:
+        """Say that they were."""
+        return StaleLease(f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's.")
+
+
+def set_pool(name: str, capacity: int, keep: int | None, keep_priority: int | None) -> Call[bool]:
+    """Check, and make the call."""
+    if (keep is None) != (keep_priority is None):
+        raise InvalidInput("keep, keep_priority: give both or none.")
+    if keep is not None and keep_priority is not None:
+        _count("keep", keep)
+        _keep_priority(keep_priority)
+    return verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority)
+
+
+def set_external(name: str, seats: int, ttl: float) -> Call[int]:
+    """Check, and make the call."""
+    ttl_ms = _span("ttl", ttl, 366 * DAY, "a year")
+    return verbs.set_external(check_name("pool", name), _count("seats", seats), ttl_ms)
+
+
+def pool_record(keys: Keys, name: str) -> Talk[PoolRecord]:
+    """Return a pool."""
+    (record,) = yield from ask(reads.pool_records(keys, [check_name("pool", name)]))
+    if record is None:
+        raise NoSuchPool(f"pool {name}: no such pool. `seatline pools set {name} CAPACITY` makes it.")
+    return record
+
+
+def pool_records(keys: Keys) -> Talk[list[PoolRecord]]:
+    """Return all pools, by name."""
+    names = yield from ask(reads.name_set(keys, "pools"))
+    records = yield from ask(reads.pool_records(keys, names))
+    return [record for record in records if record]
