@@ -268,6 +268,44 @@ def _submit_token(scene: Scene) -> Call[Any]:
     return jobs.submit([job_words(Job("free", {"n": n}, token=t)) for n, t in ((1, "mine"), (2, "new"), (2, "new"))])
 
 
+def _submit_unique(scene: Scene) -> Call[Any]:
+    """One with a key that lives, two with one that is new."""
+    scene.submit(Job("free", {"n": 1}, unique="a"))
+    wanted = [Job("free", {"n": 2}, unique="a"), Job("free", {"n": 3}, unique="b"), Job("free", {"n": 4}, unique="b")]
+    return jobs.submit([job_words(job) for job in wanted])
+
+
+def _submit_duplicate(scene: Scene) -> Call[Any]:
+    """A key that lives, and refuses."""
+    scene.submit(Job("free", unique="a"))
+    return jobs.submit([job_words(Job("free")), job_words(Job("free", unique="a", on_duplicate="refuse"))])
+
+
+def _supersede(scene: Scene) -> Call[Any]:
+    """One takes the place of a waiting one that had claimed a seat, one that of a scheduled one; one waits behind another."""
+    scene.pool(1)
+    scene.hold()
+    scene.offer()
+    scene.submit(Job("seated", supersede="a"), Job("free", supersede="b", delay=60))
+    scene.reserve(1, bell="bell1")
+    wanted = [Job("seated", supersede="a"), Job("free", supersede="b"), Job("free", supersede="b", unique="b")]
+    return jobs.submit([job_words(job) for job in wanted])
+
+
+def _turn_supersedes(scene: Scene) -> Call[Any]:
+    """A handler's jobs: one takes the place of another, one is there already, one is refused."""
+    scene.offer()
+    scene.submit(Job("free", {}, 1), Job("free", {}, 9, unique="a"), Job("free", {}, 9, supersede="b"))
+    (taken,) = scene.reserve(1)
+    new = [
+        Job("free", unique="a"),
+        Job("free", supersede="b"),
+        Job("free", unique="a", on_duplicate="refuse"),
+    ]
+    report = Report(taken.id, taken.token, "succeeded", jobs=[job_words(job) for job in new])
+    return turned("w1", 0, [report])
+
+
 def _submit_closed(scene: Scene) -> Call[Any]:
     scene.do(jobs.gate("", "closed", "me"))
     return jobs.submit([job_words(Job("free"))])
@@ -1141,6 +1179,10 @@ CASES = [
     Case("submit-later", _submit_later),
     Case("submit-token", _submit_token),
     Case("submit-closed", _submit_closed),
+    Case("submit-unique", _submit_unique),
+    Case("submit-duplicate", _submit_duplicate),
+    Case("supersede", _supersede),
+    Case("turn-supersedes", _turn_supersedes),
     Case("turn", _turn),
     Case("turn-alarm", _turn_alarm),
     Case("turn-claim", _turn_claim),

@@ -36,14 +36,26 @@ QueueAt = Callable[..., Queue]
 NUMBERED = {
     "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "pool_set", "pool_remove", "pool_external",
     "session_open", "session_renew", "session_close", "pool_refused", "note",
-    "fire", "schedule_act", "schedule_set", "window_set", "chain_define", "chain_gate", "order_start", "order_act",
+    "supersede", "fire", "schedule_act", "schedule_set", "window_set", "chain_define", "chain_gate", "order_start", "order_act",
 }  # fmt: skip
 UNNUMBERED = {
     "contact", "offer", "renew", "reap", "leave", "wait", "ask", "sleep", "chain_admit", "order_expand", "order_wait",
     "load",
 }  # fmt: skip
 #: What such a case is answered, when it is sent again.
-KEPT_WORDS = {b"ok", b"waits", b"state", b"missing", b"busy", b"closed", b"step", b"exists", b"running", b"chain"}
+KEPT_WORDS = {
+    b"ok",
+    b"waits",
+    b"state",
+    b"missing",
+    b"busy",
+    b"closed",
+    b"step",
+    b"exists",
+    b"running",
+    b"chain",
+    b"duplicate",
+}
 BY_NAME = {case.name: case for case in CASES}
 EVERY_CASE = pytest.mark.parametrize("name", BY_NAME)
 NUMBERED_CASES = pytest.mark.parametrize("name", [case.name for case in CASES if case.script in NUMBERED])
