@@ -25,7 +25,7 @@ class StepWorker(FakeWorker):
     def __init__(
         self, url: str, namespace: str, types: Sequence[str] = ("t",), *, slots: int = 100, **more: Any
     ) -> None:
-        super().__init__(url, namespace, dict.fromkeys(types, {}), slots=slots, **more)
+        super().__init__(url, namespace, {name: {} for name in types}, slots=slots, **more)
 
     @property
     def runs(self) -> dict[Place, str]:

@@ -372,17 +372,6 @@ class TestChoices:
         assert sorted(step for _, step in steps.drain()) == ["a", "b", "c", "z"]
         assert order.state() == "succeeded"
 
-    def test_o15_a_branch_undoes_one_that_waits(self, queue: Queue, steps: StepWorker) -> None:
-        """O15, O14: back to the fork while the other branch only waits: its job is taken back, and all comes again once."""
-        queue.define(diamond())
-        order = queue.start("d")
-        steps.take()
-        steps.end(order.id, "a")
-        assert steps.take(1) == [(order.id, "b")]
-        steps.end(order.id, "b", goto="a")
-        assert now_of(order) == {"a": "job"}
-        assert [step for _, step in steps.drain()] == ["a", "b", "c", "z"]
-
     def test_o15_back_over_a_branch_that_failed(self, queue: Queue, steps: StepWorker) -> None:
         """O15, O14: the order stays failed, and at the step to which it was sent; that may be one to be passed."""
         queue.define(Chain("c", [Step("a", "t"), Step("b", "t"), Step("z", "t", after="a")]))
@@ -571,6 +560,8 @@ class TestStorm:
                     order.resume()
                 with contextlib.suppress(TimeoutError):
                     order.wait(0.05)
-        expected = {(order.id, step, None) for order in orders for step in ("a", "b", "z")}
+        expected: set[tuple[str, str, int | None]] = {
+            (order.id, step, None) for order in orders for step in ("a", "b", "z")
+        }
         expected |= {(order.id, "c", n) for order in orders for n in range(3)}
         assert done == dict.fromkeys(expected, 1)
