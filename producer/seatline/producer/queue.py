@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
-import logging
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 from seatline.producer.chains import Chains
@@ -17,26 +13,16 @@ from seatline.producer.handle import JobHandle
 from seatline.producer.listing import jobs_in
 from seatline.producer.orders import OrderHandle, orders_in
 from seatline.producer.pools import Pools
+from seatline.producer.requests import Batches, Requests, who
 from seatline.producer.schedules import Schedules
-from seatline.shared.calls import jobs as verbs
-from seatline.shared.calls import orders as order_verbs
-from seatline.shared.calls import reads
-from seatline.shared.calls import schedules as schedule_verbs
 from seatline.shared.chain import Chain
-from seatline.shared.config import Settings, check_name
-from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue, PayloadError
-from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id, job_words
-from seatline.shared.order import OrderRecord, order_id, order_words
-from seatline.shared.plan import chain_words
+from seatline.shared.config import Settings
+from seatline.shared.errors import PayloadError
+from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id
+from seatline.shared.order import OrderRecord, order_id
 from seatline.shared.store import Listener, Store
-from seatline.shared.times import Window
 
 __all__ = ["Queue"]
-
-log = logging.getLogger("seatline.producer")
-
-#: A batch is sent when it has so many jobs (one script call) or so many bytes.
-BATCH_BYTES = 2 * 1024 * 1024
 
 
 class Queue:
@@ -69,9 +55,8 @@ class Queue:
     ) -> None:
         self.settings = Settings.load(url=url, namespace=namespace, tenant=tenant, **settings)
         self.store = Store(self.settings, role="producer")
-        self.by = _who()
-        self.strict = strict
-        self._said: set[str] = set()
+        self.by = who()
+        self._requests = Requests(self.settings, self.store.keys, strict=strict)
         self._local = threading.local()
         self._listeners: list[Listener] = []
 
@@ -140,7 +125,8 @@ class Queue:
             on_duplicate,
             supersede,
         )
-        (accepted,) = self._submit([self._words(job)])
+        batch = self.store.run(self._requests.submit([self._requests.words(job)]))
+        (accepted,) = self._requests.accepted(batch)
         return JobHandle(self, accepted.id, accepted.created, existed=accepted.existed)
 
     def enqueue_many(self, jobs: Iterable[Job]) -> list[str]:
@@ -154,52 +140,17 @@ class Queue:
             SeatlineError: as for :meth:`enqueue`, if nothing was accepted yet.
 
         """
-        ids: list[str] = []
-        batch: list[list[str | bytes]] = []
-        size = 0
-
-        def send() -> None:
-            nonlocal batch, size
-            if batch:
-                ids.extend(accepted.id for accepted in self._submit(batch))
-                batch, size = [], 0
-
-        try:
+        with Batches(self._requests) as batches:
             for job in jobs:
-                try:
-                    words = self._words(job)
-                except InvalidInput:
-                    send()  # what came before it is good
-                    raise
-                batch.append(words)
-                size += sum(map(len, words))
-                if len(batch) >= verbs.SUBMIT_MOST or size >= BATCH_BYTES:
-                    send()
-            send()
-        except Exception as error:  # also the iterable's own: it must not cost the caller the ids accepted before it
-            if not ids:
-                raise
-            raise PartialEnqueue(ids, len(ids), error) from error
-        return ids
-
-    def _words(self, job: Job) -> list[str | bytes]:
-        if not isinstance(job, Job):
-            raise InvalidInput(f"jobs: {job!r} is not a Job. Use Job(type, params, ...).")
-        if job.tenant is None and self.settings.tenant is not None:
-            job = replace(job, tenant=self.settings.tenant)  # the caller's own stays as it was
-        return job_words(job)
-
-    def _submit(self, batch: Sequence[Sequence[str | bytes]]) -> verbs.Batch:
-        accepted = self.store.run(verbs.submit(batch, strict=self.strict))
-        for lacking in accepted.lacking:
-            if lacking not in self._said:
-                self._said.add(lacking)  # once a queue: a load of a million jobs is no reason for a million lines
-                log.warning("%s; until then its jobs wait.", lacking)
-        return accepted
+                for call in batches.add(job):
+                    batches.accepted(self.store.run(call))
+            for call in batches.rest():
+                batches.accepted(self.store.run(call))
+        return batches.ids
 
     def find(self, token: str) -> JobHandle | None:
         """Return the job that was enqueued with this token, or None."""
-        found = self.store.read(reads.token_owner(self.store.keys, check_name("token", token)))
+        found = self.store.read(self._requests.token(token))
         return None if found is None else JobHandle(self, found)
 
     def handle(self, id: str | int) -> JobHandle:
@@ -213,10 +164,7 @@ class Queue:
             NoSuchJob: there is none.
 
         """
-        (record,) = self.store.read(reads.job_records(self.store.keys, [job_id(id)]))
-        if record is None:
-            raise NoSuchJob(f"job {id}: no such job. It never existed, was removed, or was trimmed by retention.")
-        return self.store.read(reads.handed(self.store.keys, record)) if record.order else record
+        return self.store.talk(self._requests.job(id))
 
     def jobs(
         self,
@@ -250,9 +198,7 @@ class Queue:
             InvalidInput: something is wrong with it; names the place. Nothing was stored.
 
         """
-        words, digest = chain_words(chain)
-        call = order_verbs.define(chain.name, words, digest, chain.title, chain.max_orders, self.by)
-        return self.store.run(call)[0]
+        return self.store.run(self._requests.define(chain, self.by))[0]
 
     def start(
         self,
@@ -288,13 +234,10 @@ class Queue:
             Closed, TenantRequired: as for a job.
 
         """
-        tenant = self.settings.tenant if tenant is None else tenant
-        words = order_words(
-            chain, params or {}, id=id, priority=priority, tenant=tenant, title=title, at=at, delay=delay
+        call = self._requests.start(
+            chain, params, id=id, priority=priority, tenant=tenant, title=title, at=at, delay=delay, replace=replace
         )
-        if replace and id is None:
-            raise InvalidInput("replace: it goes with id=...; without one, every start is another order.")
-        started = self.store.run(order_verbs.start(chain, words, replace=replace))
+        started = self.store.run(call)
         return OrderHandle(self, started.id, started.number)
 
     def order(self, id: str | int) -> OrderHandle:
@@ -342,32 +285,27 @@ class Queue:
             InvalidInput: it is no window; see :class:`~seatline.shared.times.Window`.
 
         """
-        check_name("type", type)
-        interval = Window(window).interval(self.store.read(reads.server_time())) if window is not None else (0, 0)
-        return self.store.run(schedule_verbs.set_window(type, window or "", interval, self.by)) or None
+        return self.store.talk(self._requests.window(type, window, self.by))
 
     def pause(self, type: str | None = None) -> bool:
         """Accept jobs but start none, of the namespace or of one type. Returns False if it was paused already (Q19)."""
-        return self._gate(type, "paused", self.by)
+        return self.store.run(self._requests.gate(type, "paused", self.by))
 
     def resume(self, type: str | None = None) -> bool:
         """Go on, in order. Returns False if it was not paused."""
-        return self._gate(type, "paused", "")
+        return self.store.run(self._requests.gate(type, "paused", ""))
 
     def shut(self) -> bool:
         """Close the namespace: new jobs are refused with :class:`~seatline.shared.errors.Closed`, old ones go on (Q19)."""
-        return self._gate(None, "closed", self.by)
+        return self.store.run(self._requests.gate(None, "closed", self.by))
 
     def reopen(self) -> bool:
         """Take new jobs again."""
-        return self._gate(None, "closed", "")
+        return self.store.run(self._requests.gate(None, "closed", ""))
 
     def require_tenant(self, required: bool = True) -> bool:
         """Refuse new jobs that name no tenant, or take them again. Returns False if that was so already (Q26)."""
-        return self._gate(None, "tenant", self.by if required else "")
-
-    def _gate(self, type_: str | None, kind: str, by: str) -> bool:
-        return self.store.run(verbs.gate("" if type_ is None else check_name("type", type_), kind, by))
+        return self.store.run(self._requests.gate(None, "tenant", self.by if required else ""))
 
     def listener(self) -> Listener:
         """Return this thread's bell: one connection for all its waits."""
@@ -376,12 +314,3 @@ class Queue:
             mine = self._local.mine = (os.getpid(), self.store.listener())
             self._listeners.append(mine[1])
         return mine[1]
-
-
-def _who() -> str:
-    """Say who acts, for a job's history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid()) if hasattr(os, "getuid") else "?"
-    return f"{user}@{socket.gethostname()}".replace("\n", " ")[:128]
