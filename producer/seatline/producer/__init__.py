@@ -18,6 +18,7 @@ from seatline.shared.calls.orders import ChainRecord
 from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.chain import Chain, Step
 from seatline.shared.job import Attempt, Job, JobRecord
+from seatline.shared.job_type import JobType
 from seatline.shared.order import OrderRecord, Run
 from seatline.shared.plan import Plan, PlanStep
 from seatline.shared.retry import Retry
@@ -30,6 +31,7 @@ __all__ = [
     "Job",
     "JobHandle",
     "JobRecord",
+    "JobType",
     "Obstacle",
     "OrderHandle",
     "OrderRecord",

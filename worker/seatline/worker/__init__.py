@@ -11,6 +11,7 @@
 """
 
 from seatline.shared.errors import HandlerDied, SessionClosed, Timeout
+from seatline.shared.job_type import JobType
 from seatline.worker.context import Cancelled, Context
 from seatline.worker.handlers import Handlers
 from seatline.worker.hooks import HookContext
@@ -27,6 +28,7 @@ __all__ = [
     "HandlerDied",
     "Handlers",
     "HookContext",
+    "JobType",
     "NoSeat",
     "Retry",
     "RunSummary",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, Unpack, overload
 
 from seatline.shared.calls.base import Word
 from seatline.shared.errors import InvalidInput, SessionClosed
 from seatline.shared.job import Job, JobRecord, job_words, uses_map
+from seatline.shared.job_type import ChildOptions, JobType
 from seatline.worker.order import OrderView
 from seatline.worker.sessions import Session
 
@@ -17,6 +18,7 @@ __all__ = ["AsyncContext", "Cancelled", "Context", "Hold", "Link", "needs_of"]
 
 #: Jobs that one attempt may enqueue with its end.
 JOBS_MOST: Final = 1_000
+P = TypeVar("P")
 TEXT_MOST: Final = 500
 LINE_MOST: Final = 2_000
 
@@ -232,10 +234,14 @@ class Context:
             cut = line if len(line) <= LINE_MOST else f"{line[:LINE_MOST]} ... ({len(line) - LINE_MOST} characters cut)"
             self._link.note({}, _one_line(cut) or " ")
 
+    @overload
+    def enqueue(self, type: JobType[P], params: P, **options: Unpack[ChildOptions]) -> None: ...
+    @overload
+    def enqueue(self, type: str, params: Mapping[str, Any] | None = None, **options: Unpack[ChildOptions]) -> None: ...
     def enqueue(
         self,
-        type: str,
-        params: Mapping[str, Any] | None = None,
+        type: str | JobType[Any],
+        params: Any = None,
         *,
         priority: int | None = None,
         uses: Mapping[str, int] | None = None,
@@ -256,8 +262,8 @@ class Context:
         id to return; give a ``token`` to find it. Arguments as for :meth:`seatline.producer.Queue.enqueue`, except:
 
         Args:
-            type: of the new job.
-            params: of the new job.
+            type: of the new job, a name or a JobType.
+            params: of the new job; with a JobType, an instance of its class.
             priority: this job's own unless given, so that what a batch causes does not overtake people.
             uses: as for enqueue.
             tenant: this job's own unless given.
@@ -277,9 +283,10 @@ class Context:
         """
         if len(self.jobs) >= JOBS_MOST:
             raise InvalidInput(f"enqueue: an attempt may enqueue at most {JOBS_MOST:,} jobs. Use a Queue for more.")
+        name, plain = (type.type, type.plain(params)) if isinstance(type, JobType) else (type, params or {})
         job = Job(
-            type,
-            params or {},
+            name,
+            plain,
             priority=self.job.priority if priority is None else priority,
             uses=uses,
             tenant=self.tenant if tenant is None else tenant,

@@ -3,8 +3,10 @@
 The life of an attempt, in order:
 
 1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again). For a step of an
-   order they are merged from what the order hands on (``order_params.py``), and a handler is given those that it takes
-2. bind them to the handler's signature; what does not bind fails it with ``BadParams``
+   order they are merged from what the order hands on (``order_params.py``), and a handler is given those that it takes;
+   events that a job has gathered come as ``events``
+2. bind them to the handler's signature, or make the instance that its job type says; what does not fit fails it with
+   ``BadParams``
 3. log in to what its seats are for (``sessions.py``)
 4. call the handler; its return value is the result
 5. log out, whatever happened
@@ -34,7 +36,7 @@ from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
-from seatline.shared.job import RESULT_TTL, attempt_text
+from seatline.shared.job import EVENTS, RESULT_TTL, attempt_text, events_of
 from seatline.shared.order_params import Handed, step_of_code
 from seatline.worker.context import Cancelled, Context, Hold, needs_of
 from seatline.worker.handlers import Handler
@@ -174,13 +176,14 @@ def _end_fork() -> NoReturn:
 def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
     if b"order" in fields:
         return _merged(handler, fields)
-    packed = fields[b"params"] if b"params2" not in fields else join_pieces("params", _named(fields))
+    packed = fields.get(b"params", b"") if b"params2" not in fields else join_pieces("params", _named(fields))
     params = unpack_value(packed)
     if not isinstance(params, dict):
         raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
     named = cast("dict[str, Any]", params)
-    handler.check_params(named)
-    return named
+    if b"gathered" in fields:
+        named[EVENTS] = events_of(int(fields[b"gathered"]), fields.get(b"events", b""))
+    return handler.bound(named)
 
 
 def _merged(handler: Handler, fields: Fields) -> dict[str, Any]:
@@ -190,8 +193,7 @@ def _merged(handler: Handler, fields: Fields) -> dict[str, Any]:
     params = handed.merged()
     if not handler.open_ended:
         params = {name: value for name, value in params.items() if name in handler.accepts}
-    handler.check_params(params)
-    return params
+    return handler.bound(params)
 
 
 @contextmanager

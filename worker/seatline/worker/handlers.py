@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
 
 from seatline.shared.config import check_name
 from seatline.shared.errors import BadParams, InvalidInput, UnknownHandlers
 from seatline.shared.job import uses_map, uses_text
+from seatline.shared.job_type import JobType
+from seatline.worker.context import Context
 from seatline.worker.outcomes import Retry
 from seatline.worker.sessions import Login
 from seatline.worker.shell import Command
@@ -27,10 +29,22 @@ from seatline.worker.shell import Command
 __all__ = ["HOOKS", "Handler", "Handlers", "load"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = TypeVar("P")
+R = TypeVar("R")
 IfLost = Literal["interrupt", "rerun"]
 Isolation = Literal["thread", "process", "async", "shell"]
 HOOKS: Final = ("on_startup", "on_wake", "on_sleep", "on_shutdown")
 TIMEOUT_MOST: Final = 30 * 24 * 3600.0
+
+
+class Declared(TypedDict, total=False):
+    """What is declared with a function; see :meth:`Handlers.handler`."""
+
+    uses: Mapping[str, int] | None
+    if_lost: IfLost
+    isolation: Literal["thread", "process"] | None
+    timeout: float | None
+    retry: Retry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,8 @@ class Handler:
     requires: frozenset[str]
     open_ended: bool
     needs: Mapping[str, int]
+    job_type: JobType[Any] | None = None
+    argument: str = ""
 
     @property
     def in_child(self) -> bool:
@@ -63,6 +79,21 @@ class Handler:
         if not self.open_ended and not names <= self.accepts:
             extra = ", ".join(sorted(names - self.accepts))
             raise BadParams(f"the handler of {self.type} does not take {extra}, which the params have.")
+
+    def bound(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return what the function is called with beside the context: the params, or the one instance of their class.
+
+        Raises:
+            BadParams: they do not fit.
+
+        """
+        self.check_params(params)
+        if self.job_type is None:
+            return params
+        try:
+            return {self.argument: self.job_type.read(params)}
+        except InvalidInput as error:
+            raise BadParams(f"the handler of {self.type} does not take these params: {error}") from error
 
 
 class Handlers:
@@ -87,22 +118,29 @@ class Handlers:
         """All types, sorted."""
         return sorted(self._by_type)
 
+    @overload
+    def handler(
+        self, type: JobType[P], **declared: Unpack[Declared]
+    ) -> Callable[[Callable[[Context, P], R]], Callable[[Context, P], R]]: ...
+    @overload
+    def handler(self, type: str, **declared: Unpack[Declared]) -> Callable[[F], F]: ...
     def handler(
         self,
-        type: str,
+        type: str | JobType[Any],
         *,
         uses: Mapping[str, int] | None = None,
         if_lost: IfLost = "interrupt",
         isolation: Literal["thread", "process"] | None = None,
         timeout: float | None = None,
         retry: Retry | None = None,
-    ) -> Callable[[F], F]:
+    ) -> Callable[[Any], Any]:
         """Declare the function for one type: ``function(ctx, **params)``, plain or ``async def``.
 
         Its return value is the job's result; an exception fails the attempt with type, message and traceback.
 
         Args:
-            type: the job type.
+            type: the job type; of a :class:`~seatline.shared.job_type.JobType` the function is ``function(ctx, params)``
+                and is given an instance of its class.
             uses: seats by pool which a job of this type takes while it runs; a job's own ``uses`` wins (S13).
             if_lost: when its worker dies: ``interrupt`` (a person decides) or ``rerun`` (T4).
             isolation: of a plain function: ``process`` (a child that can be killed; the default for types with seats) or
@@ -118,17 +156,19 @@ class Handlers:
             raise InvalidInput(
                 f"isolation: {isolation!r} is neither 'thread' nor 'process' (handlers.shell runs commands)."
             )
-        text = _checked(type, uses, if_lost, timeout, retry)
+        job_type = type if isinstance(type, JobType) else None
+        name = type.type if isinstance(type, JobType) else type
+        text = _checked(name, uses, if_lost, timeout, retry)
 
         def declare(function: F) -> F:
             chosen: Isolation
             if inspect.iscoroutinefunction(function):
                 if isolation:
-                    raise UnknownHandlers(f"type {type}: an async def runs in the event loop; leave isolation out.")
+                    raise UnknownHandlers(f"type {name}: an async def runs in the event loop; leave isolation out.")
                 chosen = "async"
             else:
                 chosen = isolation or ("process" if uses else "thread")
-            self._declare(type, function, text, if_lost, chosen, timeout, retry)
+            self._declare(name, function, text, if_lost, chosen, timeout, retry, job_type)
             return function
 
         return declare
@@ -222,6 +262,7 @@ class Handlers:
         isolation: Isolation,
         timeout: float | None,
         retry: Retry | None,
+        job_type: JobType[Any] | None = None,
     ) -> None:
         if isolation in {"process", "shell"} and not hasattr(os, "fork"):
             raise InvalidInput(f"isolation: this system cannot fork; declare type {type_} with isolation='thread'.")
@@ -229,9 +270,12 @@ class Handlers:
             first = self._by_type[type_].function
             raise UnknownHandlers(f"type {type_}: two handlers, {_name(first)} and {_name(function)}. Keep one.")
         accepts, requires, open_ended = _read(type_, function)
-        self._by_type[type_] = Handler(
-            type_, function, uses, if_lost, isolation, timeout, retry, accepts, requires, open_ended, uses_map(uses)
-        )
+        argument = ""
+        if job_type:
+            argument = _the_one(type_, function)
+            accepts, requires, open_ended = job_type.accepts, job_type.requires, job_type.open_ended
+        declared = (type_, function, uses, if_lost, isolation, timeout, retry)
+        self._by_type[type_] = Handler(*declared, accepts, requires, open_ended, uses_map(uses), job_type, argument)
 
     def narrowed(self, globs: Sequence[str]) -> Handlers:
         """Return the handlers whose type matches one of the patterns (C14).
@@ -315,6 +359,19 @@ def _read(type_: str, function: Callable[..., Any]) -> tuple[frozenset[str], fro
         frozenset(p.name for p in named if p.default is kinds.empty),
         any(p.kind is kinds.VAR_KEYWORD for p in parameters),
     )
+
+
+def _the_one(type_: str, function: Callable[..., Any]) -> str:
+    """Return the name under which a function takes the instance that a job type gives it."""
+    rest = list(inspect.signature(function).parameters.values())[1:]
+    kinds = inspect.Parameter
+    named = [p for p in rest if p.kind in {kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY}]
+    if not named or any(p.default is kinds.empty for p in named[1:]):
+        raise UnknownHandlers(
+            f"type {type_}: {_name(function)} must take the context and the params of its job type: "
+            "def handler(ctx, params)."
+        )
+    return named[0].name
 
 
 def load(name: str) -> Handlers:
