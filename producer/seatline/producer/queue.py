@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
@@ -19,10 +19,13 @@ from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
 from seatline.shared.errors import PayloadError
 from seatline.shared.job import DEFAULT_PRIORITY, Job, JobRecord, job_id
+from seatline.shared.job_type import JobOptions, JobType
 from seatline.shared.order import OrderRecord, order_id
 from seatline.shared.store import Listener, Store
 
 __all__ = ["Queue"]
+
+P = TypeVar("P")
 
 
 class Queue:
@@ -76,10 +79,16 @@ class Queue:
             listener.close()
         self.store.close()
 
+    @overload
+    def enqueue(self, type: JobType[P], params: P, **options: Unpack[JobOptions]) -> JobHandle: ...
+    @overload
+    def enqueue(
+        self, type: str, params: Mapping[str, Any] | None = None, **options: Unpack[JobOptions]
+    ) -> JobHandle: ...
     def enqueue(
         self,
-        type: str,
-        params: Mapping[str, Any] | None = None,
+        type: str | JobType[Any],
+        params: Any = None,
         *,
         priority: int = DEFAULT_PRIORITY,
         uses: Mapping[str, int] | None = None,
@@ -97,6 +106,8 @@ class Queue:
     ) -> JobHandle:
         """Put one job on the queue, in one round trip, exactly once; see :class:`~seatline.shared.job.Job`.
 
+        With a :class:`~seatline.shared.job_type.JobType` its params are an instance of that type's class.
+
         Raises:
             InvalidInput: an argument is outside its limits; nothing was sent.
             Closed: the namespace takes no new jobs.
@@ -108,9 +119,10 @@ class Queue:
             OutcomeUnknown: the connection was lost for longer than the deadline after sending.
 
         """
+        name, plain = (type.type, type.plain(params)) if isinstance(type, JobType) else (type, params or {})
         job = Job(
-            type,
-            params or {},
+            name,
+            plain,
             priority,
             uses,
             tenant,
