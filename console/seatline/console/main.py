@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Work": {
         "enqueue": ("enqueue:enqueue", "Put a job on the queue."),
         "jobs": ("jobs:jobs", "List, explain, wait for and change jobs."),
+        "load": ("load:load", "Put a job on the queue for each line of a file."),
         "orders": ("orders:orders", "Start, show, wait for and change orders."),
         "worker": ("worker:worker", "Run jobs with the handlers of a module."),
     },

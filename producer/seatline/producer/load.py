@@ -88,8 +88,7 @@ class Load:
     """One run of a load.
 
     Args:
-        queue: where to.
-        source: what.
+        source: what is loaded.
         shape: how its lines become jobs.
         id: of the load: a name. By default of a file: made from its content and the shape; of a stream: random.
         limit: only the first so many jobs of the input.
@@ -103,7 +102,6 @@ class Load:
 
     def __init__(
         self,
-        queue: Queue,
         source: Input,
         shape: Shape,
         *,
@@ -112,7 +110,7 @@ class Load:
         bad: Callable[[Bad], None] = lambda _: None,
         on: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
-        self._queue, self._source, self._shape, self._limit = queue, source, shape.checked(), limit
+        self._source, self._shape, self._limit = source, shape.checked(), limit
         self._bad, self._on = bad, on
         self._digest = self._shape.digest()
         self._own = id is None and source.digest is not None
@@ -122,6 +120,7 @@ class Load:
         made = hashlib.blake2b(said, digest_size=6).hexdigest() if self._own else secrets.token_hex(6)
         self.outcome = Outcome(id or made)
         self._said: set[str] = set()
+        self._queue: Queue  # of the run
         self._base: Position | None = None
         self._told = self._told_to = 0
         self._began = time.monotonic()
@@ -133,7 +132,7 @@ class Load:
         return f"load:{self.outcome.id}"
 
     def check(self) -> Outcome:
-        """Look at all lines and send none; ``accepted`` are those that could be."""
+        """Look at all lines and send none: ``accepted`` are those that would be, if none is there."""
         self._began, outcome = time.monotonic(), self.outcome
         for batch in self._batches(0, check=True, limit=self._limit):
             outcome.accepted += len(batch.jobs)
@@ -143,7 +142,7 @@ class Load:
             self._on(outcome)
         return outcome
 
-    def run(self) -> Outcome:
+    def run(self, queue: Queue) -> Outcome:
         """Load all lines that are not there yet.
 
         Whatever ends it early, ``outcome`` says how far it came; to run it again goes on there.
@@ -156,8 +155,9 @@ class Load:
             ServerError: the server cannot be had.
 
         """
-        self._began = time.monotonic()
-        record = self._queue.store.read(loads.load_record(self._queue.store.keys, self.outcome.id))
+        self._queue, self._began = queue, time.monotonic()
+        look = loads.load_record(queue.store.keys, self.outcome.id)
+        record = queue.store.read(look)
         for _ in range(ROUNDS):
             try:
                 self._round(record)
@@ -167,7 +167,7 @@ class Load:
                         f"load {self.outcome.id}: the server is not at the line at which we are: it has lost its last writes, "
                         "or somebody else runs the same load. Repeat it with the same id: it goes on where the server is."
                     ) from None
-                record = self._queue.store.read(loads.load_record(self._queue.store.keys, self.outcome.id))
+                record = queue.store.read(look)
             else:
                 return self.outcome
         raise Conflict(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -111,10 +112,13 @@ class Input:
 
     def _look(self) -> None:
         state, lines, size, last = hashlib.blake2b(digest_size=16), 0, 0, b"\n"
-        with closing(self.open()) as stream:
-            while block := stream.read(1024 * 1024):
-                state.update(block)
-                lines, size, last = lines + block.count(b"\n"), size + len(block), block
+        try:
+            with closing(self.open()) as stream:
+                while block := stream.read(1024 * 1024):
+                    state.update(block)
+                    lines, size, last = lines + block.count(b"\n"), size + len(block), block
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidInput(f"{self._source}: it cannot be unpacked ({error}).") from None
         self.lines, self.bytes = lines + (not last.endswith(b"\n")), size
         self.digest = state.hexdigest() if size else ""
 
