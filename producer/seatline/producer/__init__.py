@@ -7,6 +7,15 @@
     handle.result(timeout=30)
 """
 
+from seatline.producer.aio import (
+    AsyncChains,
+    AsyncJobHandle,
+    AsyncOrderHandle,
+    AsyncPools,
+    AsyncProgramSession,
+    AsyncQueue,
+    AsyncSchedules,
+)
 from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
 from seatline.producer.orders import OrderHandle
@@ -24,6 +33,13 @@ from seatline.shared.plan import Plan, PlanStep
 from seatline.shared.retry import Retry
 
 __all__ = [
+    "AsyncChains",
+    "AsyncJobHandle",
+    "AsyncOrderHandle",
+    "AsyncPools",
+    "AsyncProgramSession",
+    "AsyncQueue",
+    "AsyncSchedules",
     "Attempt",
     "Chain",
     "ChainRecord",
