@@ -29,11 +29,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Say how many processes share the tests: two a core, because the tests mostly wait, but 2 to 8.
 
     Files and tests that are named run in this process, where they can be watched and stopped in; so does the soak, which
-    fills the machine by itself. ``-n`` with a number overrules all of it.
+    fills the machine by itself. Crash points wait even more: three a core. ``-n`` with a number overrules all of it.
     """
     if any(".py" in word for word in config.args) or config.option.markexpr == "soak":
         return 0
-    return min(8, max(2, 2 * (os.cpu_count() or 1)))
+    cores = os.cpu_count() or 1
+    if config.option.markexpr == "crash":
+        return min(12, max(3, 3 * cores))
+    return min(8, max(2, 2 * cores))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -49,7 +49,7 @@ FSYNCS: Final = ("everysec", "always")
 SOON: Final = 40.0
 #: By how much the sequence jumps when a server runs anew (T5).
 GAP: Final = 1_000_000
-FRAIL: Final = {"lease": 0.6, "renew": 0.2}
+FRAIL: Final = {"lease": 0.8, "renew": 0.2}
 STURDY: Final = {"lease": 8.0, "renew": 0.2}
 NO_EXPIRY: Final = -1
 TIMEOUT: Final = 3.0
