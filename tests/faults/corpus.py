@@ -14,11 +14,13 @@ from typing import Any, Literal, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
-from seatline.shared.calls import jobs, loads, orders, pools, reads, schedules, workers
+from seatline.shared.calls import jobs, loads, orders, pools, reads, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
+from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
 from seatline.shared.chain import Chain, Step
+from seatline.shared.codec import pack_params
 from seatline.shared.config import Settings
 from seatline.shared.job import Job, attempt_text, job_words
 from seatline.shared.order import order_words
@@ -112,6 +114,13 @@ class Scene:
         ]
         self.do(schedules.set_schedule(name, fields, coming, "me", replace=replace))
         (record,) = self._before.read(schedules.schedule_records(self._before.keys, [name]))
+        assert record is not None
+        return record
+
+    def trigger(self, *wanted: Job, coalesce: float | None = None) -> TriggerRecord:
+        """Store what the event ``e`` enqueues; returns it as an emitter reads it."""
+        self.do(triggers.set_trigger("e", wanted, coalesce, "me"))
+        (record,) = self._before.read(triggers.trigger_records(self._before.keys, ["e"]))
         assert record is not None
         return record
 
@@ -237,7 +246,7 @@ def same_answer(answer: Any) -> Any:
 def _given(taken: Taken) -> dict[bytes, bytes]:
     """What the producer said; the rest of the hash is the server's."""
     pairs = dict(zip(taken.flat[::2], taken.flat[1::2], strict=True))
-    return {name: pairs[name] for name in (b"type", b"priority", b"params", b"uses") if name in pairs}
+    return {name: pairs[name] for name in (b"type", b"priority", b"params", b"uses", b"events") if name in pairs}
 
 
 # -- preparations, by verb
@@ -1166,6 +1175,105 @@ def _load_unfit(scene: Scene) -> Call[Any]:
     return loaded(0, 2, Job("free"), Job("free", {"n": 2}, token="mine"))
 
 
+PAIR = (Job("free", {"to": "me"}), Job("seated", {"n": 9}, 7))
+
+
+def emitted(record: TriggerRecord, *params: dict[str, Any]) -> Call[Any]:
+    wanted = [triggers.event_words("e", job) for each in params for job in record.wanted(each, None)]
+    return triggers.emit(record, wanted, strict=False)
+
+
+def gathered(record: TriggerRecord, *params: dict[str, Any]) -> Call[Any]:
+    packed = [pack_params(each) for each in params]
+    return triggers.gather(record, record.gathering("", None), packed, strict=False)
+
+
+def _emit(scene: Scene) -> Call[Any]:
+    """Two events with two jobs each; a worker waits for them."""
+    record = scene.trigger(*PAIR)
+    scene.offer()
+    scene.reserve(3, bell="w1bell")
+    return emitted(record, {"n": 1}, {"n": 2})
+
+
+def _emit_changed(scene: Scene) -> Call[Any]:
+    record = scene.trigger(*PAIR)
+    scene.trigger(PAIR[0])
+    return emitted(record, {"n": 1})
+
+
+def _emit_closed(scene: Scene) -> Call[Any]:
+    record = scene.trigger(*PAIR)
+    scene.do(jobs.gate("", "closed", "me"))
+    return emitted(record, {"n": 1})
+
+
+def _under_gathering(scene: Scene) -> TriggerRecord:
+    """A job for each of the pair, which are due."""
+    record = scene.trigger(*PAIR, coalesce=0.001)
+    scene.do(gathered(record, {"n": 1}, {"n": 2}))
+    scene.offer()
+    due = scene.clock() + 2
+    wait_until(lambda: scene.clock() >= due)
+    return record
+
+
+def _gather(scene: Scene) -> Call[Any]:
+    """Both begin, and are what the alarm is held for."""
+    record = scene.trigger(*PAIR, coalesce=10)
+    scene.offer()
+    scene.submit(Job("free", delay=60))
+    scene.reserve(1, bell="bell1")
+    return gathered(record, {"n": 1}, {"n": 2})
+
+
+def _gather_joins(scene: Scene) -> Call[Any]:
+    """One gathers on; the other runs, so the next begins."""
+    scene.pool()
+    record = _under_gathering(scene)
+    scene.reserve(1)
+    return gathered(record, {"n": 3})
+
+
+def _gather_changed(scene: Scene) -> Call[Any]:
+    record = _under_gathering(scene)
+    scene.trigger(PAIR[0], coalesce=1)
+    return gathered(record, {"n": 3})
+
+
+def _turn_gathered(scene: Scene) -> Call[Any]:
+    """What was gathered goes with its job; with one that was given back, again."""
+    scene.pool()
+    _under_gathering(scene)
+    (taken,) = scene.reserve(1)
+    return turned("w1", 2, [Report(taken.id, taken.token, "returned")], bell="bell1")
+
+
+def _remove_gathered(scene: Scene) -> Call[Any]:
+    """Its list and its key go with it."""
+    _under_gathering(scene)
+    return jobs.remove("0000000000000001", "me")
+
+
+def _trigger_set(scene: Scene) -> Call[Any]:
+    scene.trigger(PAIR[0])
+    return triggers.set_trigger("f", PAIR, 10.0, "me")
+
+
+def _trigger_set_again(scene: Scene) -> Call[Any]:
+    scene.trigger(*PAIR)
+    return triggers.set_trigger("e", PAIR[:1], None, "you")
+
+
+def _trigger_remove(scene: Scene) -> Call[Any]:
+    scene.trigger(*PAIR)
+    return triggers.remove_trigger("e", "me")
+
+
+def _trigger_remove_missing(scene: Scene) -> Call[Any]:
+    return triggers.remove_trigger("e", "me")
+
+
 def _contact(scene: Scene) -> Call[Any]:
     """The server runs anew; the client under test is the first to tell, with its first call."""
     scene.submit(Job("free"))
@@ -1293,5 +1401,17 @@ CASES = [
     Case("load", _load, repeats=plain(loads.Position(5, "mark5", "shape", 3, 0, 2, taken=False))),
     Case("load-elsewhere", _load_elsewhere),
     Case("load-unfit", _load_unfit),
+    Case("emit", _emit),
+    Case("emit-changed", _emit_changed),
+    Case("emit-closed", _emit_closed),
+    Case("gather", _gather),
+    Case("gather-joins", _gather_joins),
+    Case("gather-changed", _gather_changed),
+    Case("turn-gathered", _turn_gathered),
+    Case("remove-gathered", _remove_gathered),
+    Case("trigger_set", _trigger_set),
+    Case("trigger_set-again", _trigger_set_again),
+    Case("trigger_remove", _trigger_remove),
+    Case("trigger_remove-missing", _trigger_remove_missing),
     Case("contact", _contact),
 ]

@@ -37,6 +37,7 @@ NUMBERED = {
     "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "pool_set", "pool_remove", "pool_external",
     "session_open", "session_renew", "session_close", "pool_refused", "note",
     "supersede", "fire", "schedule_act", "schedule_set", "window_set", "chain_define", "chain_gate", "order_start", "order_act",
+    "emit", "gather", "trigger_set", "trigger_remove",
 }  # fmt: skip
 UNNUMBERED = {
     "contact", "offer", "renew", "reap", "leave", "wait", "ask", "sleep", "chain_admit", "order_expand", "order_wait",

@@ -32,8 +32,8 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:in_use|job:\d+:result
 #: loud (the server's WRONGTYPE reaches the caller). What decides whether a request is made at all, and under which id, is
 #: not among them: lanes, tokens; nor the sequence, but for the next step of an order.
 HALF = {
-    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:history",
-    "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "schedule",
+    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:events",
+    "job:history", "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "schedule",
     "scheduled", "schedules", "seq", "type", "types", "worker", "workers",
     "chain", "chain:held", "chain:started", "chain:waiting", "chains",
     "order", "order:data", "order:each", "order:history", "orders",
@@ -104,7 +104,9 @@ def kind(key: str) -> str:
     pool = re.fullmatch(r"pool:[^:]+(:\w+)?", key)
     if pool:
         return f"pool{pool[1] or ''}"
-    part = re.fullmatch(r"(?:job|order|chain):[^:]+(:history|:attempts|:data|:each|:started|:waiting|:held)?.*", key)
+    part = re.fullmatch(
+        r"(?:job|order|chain):[^:]+(:history|:attempts|:events|:data|:each|:started|:waiting|:held)?.*", key
+    )
     return key.partition(":")[0] + (part[1] or "" if part else "")
 
 

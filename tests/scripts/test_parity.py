@@ -7,6 +7,7 @@ Each request goes to both; the replies and all that is kept must be equal. Both 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,11 +22,13 @@ from model.stories import STORIES
 from redis import Redis
 
 from seatline.shared import scripts
-from seatline.shared.calls import jobs, loads, pools, schedules, workers
+from seatline.shared.calls import jobs, loads, pools, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
+from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect
+from seatline.shared.codec import pack_params
 from seatline.shared.job import Job, attempt_text, job_words
 from seatline.shared.times import NEVER, Plan
 
@@ -152,6 +155,24 @@ def hourly(*more: str) -> list[str | bytes]:
 def record(version: int, planned: int, *more: str) -> ScheduleRecord:
     words = ["version", str(version), "next", str(planned), *hourly(*more)]
     return ScheduleRecord.read("s", [word if isinstance(word, bytes) else word.encode() for word in words])
+
+
+def trigger(version: int, *wanted: Job, coalesce: float | None = None) -> TriggerRecord:
+    then = dt.datetime.fromtimestamp(0, dt.UTC)
+    return TriggerRecord("e", wanted, coalesce, str(version), then, then, "me")
+
+
+def emit(record: TriggerRecord, *params: int) -> Call[Any]:
+    wanted = [triggers.event_words("e", job) for n in params for job in record.wanted({"n": n, "who": "ü"}, None)]
+    return triggers.emit(record, wanted, strict=False)
+
+
+def gather(record: TriggerRecord, *params: int) -> Call[Any]:
+    events = [pack_params({"n": n, "bytes": bytes([0, 10, 255, n % 256])}) for n in params]
+    return triggers.gather(record, record.gathering("", "T"), events, strict=False)
+
+
+PAIR = (Job("plain", {"n": 1}, 1), Job("seated", {}, 2, {}))
 
 
 ERROR = ("error_type", "Sad", "error", "no", "traceback", "line 1\nline 2")
@@ -283,6 +304,19 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", loads.load("big", "s", "me", loads.Lines(0, "", 2, "m2", 1, last=False), [job_words(Job("plain"))])),
     ("c", loads.load("big", "s", "me", loads.Lines(2, "m2", 4, "m4", 0, last=True), [job_words(Job("new"))] * 2)),
     ("c", loads.load("big", "s", "me", loads.Lines(4, "m4", 4, "m4", 0, last=True), [])),
+    ("c", triggers.remove_trigger("e", "me")),
+    ("c", triggers.set_trigger("e", PAIR, None, "me")),
+    ("c", emit(trigger(3, *PAIR), *range(3))),
+    ("c", emit(trigger(9, *PAIR), 1)),
+    ("c", triggers.set_trigger("e", PAIR, 0.01, "me")),
+    ("c", emit(trigger(3, *PAIR), 1)),
+    ("c", gather(trigger(3, *PAIR, coalesce=0.01), 1)),
+    ("c", gather(trigger(4, *PAIR, coalesce=0.01), 1)),
+    ("c", gather(trigger(4, *PAIR, coalesce=0.01), *range(2, 900))),
+    20,
+    ("w2", turn("w2", 2, bell="b2")),
+    ("c", gather(trigger(4, *PAIR, coalesce=0.01), 1)),
+    ("c", triggers.remove_trigger("e", "me")),
     ("c", workers.leave("w1", "abcd", "b1")),
     ("c", workers.leave("w2", "abcd", "b2")),
     ("c", workers.leave("w3", "ef01", "b3")),

@@ -30,7 +30,7 @@ from seatline.shared.store import Store
 __all__ = ["walk"]
 
 _GONE = -2
-_PARTS = ("", ":history", ":attempts", ":log", ":result")
+_PARTS = ("", ":history", ":attempts", ":log", ":events", ":result")
 
 
 def walk(store: Store, names: Collection[str], moment: Moment) -> list[Violation]:

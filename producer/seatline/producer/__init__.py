@@ -22,9 +22,11 @@ from seatline.producer.orders import OrderHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
 from seatline.producer.schedules import PlannedStart, Schedules
+from seatline.producer.triggers import Triggers
 from seatline.producer.why import Obstacle
 from seatline.shared.calls.orders import ChainRecord
 from seatline.shared.calls.schedules import ScheduleRecord
+from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.chain import Chain, Step
 from seatline.shared.job import Attempt, Job, JobRecord
 from seatline.shared.job_type import JobType
@@ -62,4 +64,6 @@ __all__ = [
     "ScheduleRecord",
     "Schedules",
     "Step",
+    "TriggerRecord",
+    "Triggers",
 ]

@@ -161,7 +161,7 @@ def plain_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[Jo
 def job_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[JobRecord]:
     """Return a snapshot of a job."""
     record = yield from plain_record(keys, job_id, created)
-    return (yield from ask(reads.handed(keys, record))) if record.order else record
+    return (yield from ask(reads.handed(keys, record))) if record.lent else record
 
 
 def why_job(keys: Keys, job_id: str, created: int | None) -> Talk[list[Obstacle]]:

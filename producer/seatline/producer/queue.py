@@ -15,6 +15,7 @@ from seatline.producer.orders import OrderHandle, orders_in
 from seatline.producer.pools import Pools
 from seatline.producer.requests import Batches, Requests, who
 from seatline.producer.schedules import Schedules
+from seatline.producer.triggers import Triggers
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
 from seatline.shared.errors import PayloadError
@@ -160,6 +161,48 @@ class Queue:
                 batches.accepted(self.store.run(call))
         return batches.ids
 
+    def emit(
+        self,
+        event: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+    ) -> list[str]:
+        """Say that something has happened: the jobs that its trigger names are enqueued, in one atomic call (Q20).
+
+        Each has the event's params and over them the trigger's, and knows its event (``job.event``). Returns their ids, in
+        the trigger's order; none if nothing is triggered by that event. Of a trigger that coalesces: the ids of the jobs that
+        gather it.
+
+        Args:
+            event: its name.
+            params: of the event.
+            tenant: of the jobs, unless the trigger names one.
+            key: only events of the same key (and tenant) are gathered into one job; by default all of that name are.
+
+        Raises:
+            InvalidInput: an argument is outside its limits, or it would be more than 1,000 jobs; nothing was enqueued.
+            OutcomeUnknown: as for a job; or its trigger was changed again and again meanwhile, and nothing was done.
+            Closed, TenantRequired, SeatsLacking, ServerError: as for a job.
+
+        """
+        return self.emit_many(event, [params or {}], tenant=tenant, key=key)
+
+    def emit_many(
+        self,
+        event: str,
+        entities: Iterable[Mapping[str, Any]],
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+    ) -> list[str]:
+        """Emit an event for each of many entities, each with its own params: n events give n x k jobs, or none (Q20).
+
+        All is as for :meth:`emit`; the ids come by entity, then in the trigger's order. At most 1,000 jobs a call.
+        """
+        return self.store.talk(self._requests.emit(event, entities, tenant, key))
+
     def find(self, token: str) -> JobHandle | None:
         """Return the job that was enqueued with this token, or None."""
         found = self.store.read(self._requests.token(token))
@@ -286,6 +329,11 @@ class Queue:
     def schedules(self) -> Schedules:
         """The namespace's schedules."""
         return Schedules(self)
+
+    @property
+    def triggers(self) -> Triggers:
+        """The namespace's triggers: which jobs events enqueue."""
+        return Triggers(self)
 
     def window(self, type: str, window: str | None) -> str | None:
         """Say when jobs of a type may start, such as ``"Mon-Fri 20:00-05:00 Europe/Paris"``; None: at any time (T9).

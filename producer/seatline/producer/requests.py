@@ -7,12 +7,13 @@ import getpass
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from seatline.producer.handle import job_record
+from seatline.producer.triggers import emitted
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import orders as order_verbs
 from seatline.shared.calls import reads
@@ -63,6 +64,14 @@ class Requests:
                 self._said.add(lacking)  # once a queue: a load of a million jobs is no reason for a million lines
                 log.warning("%s; until then its jobs wait.", lacking)
         return batch
+
+    def emit(
+        self, event: str, entities: Iterable[Mapping[str, Any]], tenant: str | None, key: str | None
+    ) -> Talk[list[str]]:
+        """Emit an event for each of these params; returns the ids of its jobs."""
+        tenant = self.settings.tenant if tenant is None else tenant
+        batch = yield from emitted(self.keys, event, entities, tenant, key, strict=self.strict)
+        return [each.id for each in self.accepted(batch)]
 
     def token(self, token: str) -> Read[str | None]:
         """Return the id that a token stands for."""

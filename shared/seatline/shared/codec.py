@@ -33,6 +33,7 @@ __all__ = [
     "pack_value",
     "pieces",
     "unpack_frame",
+    "unpack_sequence",
     "unpack_value",
 ]
 
@@ -189,6 +190,26 @@ def unpack_value(data: bytes) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 - whatever msgpack or a kind says about bad bytes
         raise PayloadError(f"stored bytes cannot be read as a value ({type(error).__name__}: {error})") from None
+
+
+def unpack_sequence(data: bytes) -> list[Any]:
+    """Turn values that were packed one by one and lie behind each other back into a list of them.
+
+    Raises:
+        PayloadError: whatever is wrong with them.
+
+    """
+    unpacker = msgpack.Unpacker(ext_hook=_ext, strict_map_key=True, raw=False, max_buffer_size=0)
+    try:
+        unpacker.feed(data)
+        values: list[Any] = list(unpacker)
+        if unpacker.tell() != len(data):
+            raise ValueError(f"it ends at byte {unpacker.tell()} of {len(data)}")
+    except PayloadError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise PayloadError(f"stored bytes cannot be read as values ({type(error).__name__}: {error})") from None
+    return values
 
 
 def pack_frame(words: list[Any]) -> bytes:

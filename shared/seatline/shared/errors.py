@@ -17,7 +17,7 @@
     |   |-- Duplicate                     a job with that key lives, and this one is to be refused then
     |   |-- Conflict                      the same token with other content
     |   |-- NoSuchJob, NoSuchPool,        what was named does not exist (or was trimmed)
-    |   |   NoSuchSchedule,
+    |   |   NoSuchSchedule, NoSuchTrigger,
     |   |   NoSuchChain, NoSuchStep,
     |   |   NoSuchOrder,
     |   |   NoSuchWorker                  ... or it is gone: a worker exists while it renews
@@ -80,6 +80,7 @@ __all__ = [
     "NoSuchPool",
     "NoSuchSchedule",
     "NoSuchStep",
+    "NoSuchTrigger",
     "NoSuchWorker",
     "OrderCancelled",
     "OrderExists",
@@ -188,6 +189,10 @@ class NoSuchPool(Refused):
 
 class NoSuchSchedule(Refused):
     """No such schedule. `seatline schedules list` shows what there is."""
+
+
+class NoSuchTrigger(Refused):
+    """Nothing is triggered by that event. `seatline triggers list` shows what there is."""
 
 
 class NoSuchChain(Refused):

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
-from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_value
+from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_sequence, unpack_value
 from seatline.shared.config import NAME, check_name
 from seatline.shared.errors import InvalidInput, PayloadError
 from seatline.shared.keys import id_text
@@ -27,6 +27,7 @@ from seatline.shared.order_params import Handed
 __all__ = [
     "BULK_PRIORITY",
     "DEFAULT_PRIORITY",
+    "EVENTS",
     "RESULT_TTL",
     "WAITING",
     "Attempt",
@@ -34,6 +35,7 @@ __all__ = [
     "JobRecord",
     "attempt_text",
     "check_priority",
+    "events_of",
     "job_id",
     "job_words",
     "uses_map",
@@ -53,6 +55,8 @@ TTL_MOST: Final = 366 * 24 * 3600.0
 MESSAGE_MOST: Final = 2_000
 TRACEBACK_MOST: Final = 4_000
 WAITING: Final = ("ready", "scheduled")
+#: The param under which a job is given the events that it has gathered.
+EVENTS: Final = "events"
 
 _known_types: set[str] = set()
 _ATTEMPT: Final = re.compile(
@@ -290,6 +294,9 @@ class JobRecord:
     A step of an order has ``order``, ``chain``, ``step`` and, if it is the run for one element of a list, its number
     ``element`` (0, 1, ...). ``goto``: the step that its handler chose as the next. Its params are what its handler is
     given, merged from the order's params and the results so far; empty in a listing, and once the order is gone.
+
+    ``event``: which event's trigger made it. One that gathers events says how many it has (``gathered``); its params hold
+    them as ``events``, a list of their params, but for a listing.
     """
 
     id: str
@@ -332,6 +339,9 @@ class JobRecord:
     step: str | None = None
     element: int | None = None
     goto: str | None = None
+    event: str | None = None
+    gathered: int | None = None
+    events_packed: bytes | None = field(default=None, repr=False)
     handed: Handed | None = field(default=None, repr=False)
 
     @property
@@ -342,7 +352,15 @@ class JobRecord:
         value = unpack_value(self.params_packed)
         if not isinstance(value, dict):
             raise InvalidInput(f"params: job {self.id} holds a {type(value).__name__}, not a mapping.")
-        return cast("dict[str, Any]", value)
+        params = cast("dict[str, Any]", value)
+        if self.gathered is not None and self.events_packed is not None:
+            params[EVENTS] = events_of(self.gathered, self.events_packed)
+        return params
+
+    @property
+    def lent(self) -> bool:
+        """Whether some of its params lie elsewhere: with its order, or among the events that it has gathered."""
+        return self.order is not None or self.gathered is not None
 
     @property
     def result(self) -> Any:
@@ -394,6 +412,9 @@ class JobRecord:
             planned=_moment(fields.get("planned")),
             unique=text("unique"),
             supersede=text("supersede"),
+            event=text("event"),
+            gathered=int(fields["gathered"]) if "gathered" in fields else None,
+            events_packed=fields.get(EVENTS),
         )
         if "order" not in fields:
             return record
@@ -406,6 +427,21 @@ class JobRecord:
             goto=text("goto"),
             handed=Handed.read(fields),
         )
+
+
+def events_of(gathered: int, packed: bytes) -> list[Any]:
+    """Return the events that a job has gathered: the params of each, in the order in which they came.
+
+    Raises:
+        PayloadError: they cannot be read, or are not as many as there were.
+
+    """
+    events = unpack_sequence(packed)
+    if len(events) != gathered:
+        raise PayloadError(
+            f"events: {len(events)} of {gathered} that it gathered are there: removed by hand, or lost by the server."
+        )
+    return events
 
 
 def attempt_text(attempt: int, worker: str, error_type: str, error: str, traceback: str) -> str:

@@ -6,7 +6,8 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 ====================================  ======  =======================================================================
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
                                               skipped), restarted (when run was last seen to change), trimmed,
-                                              removed, closed, tenant (required), versions (given to schedules)
+                                              removed, closed, tenant (required), versions (given to schedules
+                                              and triggers)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
@@ -14,12 +15,15 @@ job:<id>:result                       string  the result, expires (result_until 
 job:<id>:history                      list    what people and losses did to it, newest last, at most 100
 job:<id>:attempts                     list    failed attempts after which it ran again, newest last, at most 20
 job:<id>:log                          list    what its handler logged, newest last, at most 1,000 lines
+job:<id>:events                       list    events that it has gathered, oldest first (msgpack), at most 10,000
 load:<id>                             hash    a load: line (its last), mark (digest of its lines so far), shape (of what
                                               else makes its jobs), jobs, existed, rejected, by, started, changed,
                                               ended; expires 90 days after its last line
 load:<id>:ids                         zset    the ids it was given, in ranges: member = first, score = last; expires too
 token:<token>                         string  the producer's own token: id and digest of the content
 unique:<key>, newest:<key>            string  the living job with that key; the newest one that was enqueued with it
+triggers, trigger:<event>             set,    version, created, changed, by, coalesce (ms), jobs (how many), and of each
+                                      hash    <n>.type, <n>.priority, <n>.params (msgpack), ...
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
                                       hash    further ready sets), window, opens, closes (its times, epoch ms)
@@ -89,8 +93,9 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|paused|types|chains|scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
-    rf"job:{_ID}(:history|:attempts|:log)?": "persistent",
+    r"about|seq|paused|types|chains|triggers": "persistent",
+    r"scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
+    rf"job:{_ID}(:history|:attempts|:log|:events)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
     rf"load:{_NAME}(:ids)?": "expires",
@@ -99,6 +104,7 @@ PATTERNS: dict[str, str] = {
     rf"ready:{_NAME}(\|[A-Za-z0-9._,=-]+)?": "persistent",
     rf"type:{_NAME}": "persistent",
     rf"schedule:{_NAME}": "persistent",
+    rf"trigger:{_NAME}": "persistent",
     rf"chain:{_NAME}(:\d+|:started|:waiting|:held:{_NAME})?": "persistent",
     rf"order:{_NAME}(:data|:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
     r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.job import Attempt, JobRecord
@@ -13,6 +13,7 @@ from seatline.shared.keys import Keys
 
 __all__ = [
     "About",
+    "JobEnd",
     "JobLog",
     "PoolRecord",
     "Session",
@@ -22,6 +23,7 @@ __all__ = [
     "attempts",
     "handed",
     "history",
+    "job_ends",
     "job_records",
     "log_lines",
     "name_set",
@@ -66,8 +68,37 @@ def job_records(keys: Keys, ids: Sequence[str]) -> Read[list[JobRecord | None]]:
     return Read(commands, parse)
 
 
+class JobEnd(NamedTuple):
+    """What became of a job: its state, when it was accepted (epoch ms), and the first line of its error or reason."""
+
+    state: str
+    created: int
+    said: str
+
+
+def job_ends(keys: Keys, ids: Sequence[str]) -> Read[list[JobEnd | None]]:
+    """Return what became of jobs so far, and no params and results; None for those that do not exist."""
+    commands: list[Command] = [
+        ("HMGET", keys.job(job_id), "state", "created", "error_type", "error", "reason") for job_id in ids
+    ]
+
+    def read(fields: Sequence[bytes | None]) -> JobEnd | None:
+        if fields[0] is None:
+            return None
+        state, created, kind, error, reason = (text(field) if field else "" for field in fields)
+        first = (error or reason).splitlines() or [""]
+        return JobEnd(state, int(created), ": ".join(filter(None, [kind, first[0]])))
+
+    return Read(commands, lambda replies: [read(fields) for fields in replies])
+
+
 def handed(keys: Keys, record: JobRecord) -> Read[JobRecord]:
-    """Return the record of an order's step with what its order hands it now: params, and the results so far (O5)."""
+    """Return the record of an order's step with what its order hands it now: params, and the results so far (O5).
+
+    Or of a job that gathers events, with what it has of them.
+    """
+    if record.gathered is not None:
+        return _gathered(keys, record)
     order, element = record.order or "", record.element
     if element is None:
         command: Command = ("HGETALL", keys.order(order, "data"))
@@ -80,6 +111,18 @@ def handed(keys: Keys, record: JobRecord) -> Read[JobRecord]:
         return replace(record, handed=record.handed and record.handed.filled(fields))
 
     return Read([command], parse)
+
+
+def _gathered(keys: Keys, record: JobRecord) -> Read[JobRecord]:
+    """Read list and count together: an event may come in between."""
+    key = keys.job(record.id)
+    commands: list[Command] = [("MULTI",), ("HGET", key, "gathered"), ("LRANGE", key + ":events", 0, -1), ("EXEC",)]
+
+    def parse(replies: Sequence[Any]) -> JobRecord:
+        count, events = replies[-1]
+        return replace(record, gathered=int(count or 0), events_packed=b"".join(events))
+
+    return Read(commands, parse)
 
 
 def _stamped(lines: Sequence[bytes]) -> list[tuple[dt.datetime, str]]:

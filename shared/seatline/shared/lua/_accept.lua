@@ -2,7 +2,7 @@
 -- for its hash, beginning with 'type', TYPE, 'priority', PRIORITY. due: when it is due and, behind a '/', until when
 -- it may start; each epoch ms, '+ms' from now, or ''. token: the producer's own or '', then, each behind a blank, =KEY (at
 -- most one such job lives, an existing one is told), !KEY (likewise, but it is refused), ~KEY (the newest such job takes the
--- place of one that waits). Needs _base, _bells, _lines.
+-- place of one that waits), +KEY (an existing one is told if it still gathers events). Needs _base, _bells, _lines.
 local HEAD = #'fdtcu'  -- a job's words before those of its hash
 local coming
 
@@ -17,7 +17,8 @@ end
 
 -- Returns two functions, to look at a job and to take them all. They are made when they are wanted: most turns bring none.
 -- `supersede`: ends the waiting job that another takes the place of (_supersede), nil: no job of the call has such a key.
-local function acceptance(supersede)
+-- `gathering`: returns the job that gathers for a key, or nil; likewise.
+local function acceptance(supersede, gathering)
   local starts, existed, newly = {}, {}, {}
 
   -- The living job that has a key, or nil.
@@ -43,9 +44,10 @@ local function acceptance(supersede)
       end
       newly[own] = '#' .. i .. ' ' .. content
     end
-    local how, key = string.match(keys, '([=!])(%S+)')
+    local how, key = string.match(keys, '([=!+])(%S+)')
     if how then
-      local id = newly['=' .. key] or owner_of(key)
+      local id
+      if how == '+' then id = gathering(key) else id = newly['=' .. key] or owner_of(key) end
       newly['=' .. key] = id or '#' .. i
       existed[i] = id and (how == '!' and '!' or '') .. id
     end
@@ -57,9 +59,9 @@ local function acceptance(supersede)
     local own, keys = string.match(token, '^(%S*) ?(.*)$')
     local older = nil
     if own ~= '' then redis.call('SET', ns .. 'token:' .. own, id .. ' ' .. content) end
-    for how, key in string.gmatch(keys, '([=!~])(%S+)') do
+    for how, key in string.gmatch(keys, '([=!~+])(%S+)') do
       if how == '~' then older = supersede(key, id) end
-      redis.call('SET', ns .. (how == '~' and 'newest:' or 'unique:') .. key, id)
+      redis.call('SET', ns .. ((how == '~' or how == '+') and 'newest:' or 'unique:') .. key, id)
     end
     return older
   end

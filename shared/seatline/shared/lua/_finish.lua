@@ -61,7 +61,7 @@ local function erase(id)
   local key = ns .. 'job:' .. id
   local submission = redis.call('HGET', key, 'submission')
   if submission then redis.call('DEL', ns .. 'token:' .. submission) end
-  redis.call('DEL', key, key .. ':result', key .. ':history', key .. ':attempts', key .. ':log')
+  redis.call('DEL', key, key .. ':result', key .. ':history', key .. ':attempts', key .. ':log', key .. ':events')
 end
 
 -- Trim at most `most` finished jobs of a state: the oldest above keep_count, else those older than keep_ms.

@@ -98,13 +98,18 @@ local function best_of(sources)
   return best
 end
 
+-- What a job has gathered goes with it, as it is stored.
+local function hand_events(id, job)
+  job[#job + 1], job[#job + 2] = 'events', table.concat(redis.call('LRANGE', ns .. 'job:' .. id .. ':events', 0, -1))
+end
+
 -- Hand one job over: its lease, token, attempt and what happens if it is lost are written together. What it keeps of
 -- an earlier attempt goes: that error is among its attempts. Returns nil if it does not start: it was not to start so
 -- late, or its order waits in front of that step.
 local function hand_over(id, source, worker, token)
   local key = ns .. 'job:' .. id
   local job, attempt, expires, earlier, order, step, element = redis.call('HGETALL', key), 1, nil, false
-  local if_lost, own, chain, enters = source.if_lost, nil, nil, nil
+  local if_lost, own, chain, enters, gathers = source.if_lost, nil, nil, nil, false
   for i = 1, #job, 2 do
     local name = job[i]
     if name == 'attempt' then
@@ -123,6 +128,8 @@ local function hand_over(id, source, worker, token)
       chain = job[i + 1]
     elseif name == 'enters' then
       enters = true
+    elseif name == 'gathers' then
+      gathers = true
     elseif name == 'error' or name == 'seats' or name == 'progress' or name == 'overdue' then
       earlier = true
     end
@@ -145,6 +152,7 @@ local function hand_over(id, source, worker, token)
     end
     for i = 1, #with do job[#job + 1] = with[i] end
   end
+  if gathers then hand_events(id, job) end
   if earlier then
     redis.call('HDEL', key, 'error_type', 'error', 'traceback', 'seats', 'progress', 'overdue')
   end
@@ -207,10 +215,11 @@ end
 local function reserved_before(ids, token)
   local jobs = {}
   for id in string.gmatch(ids, '%S+') do
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'attempt', 'order', 'step', 'element')
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'attempt', 'order', 'step', 'element', 'gathers')
     if job[1] == 'running' and job[2] == token then
       local flat = redis.call('HGETALL', ns .. 'job:' .. id)
       for _, word in ipairs(job[4] and orders().handed(job[4], job[5], job[6]) or {}) do flat[#flat + 1] = word end
+      if job[7] then hand_events(id, flat) end
       jobs[#jobs + 1] = {id, job[3], flat}
     end
   end

@@ -1,12 +1,12 @@
--- _submit: accepts jobs, all of a call or none: what submit and supersede do. Needs _base, _lacking, _accept.
+-- _submit: accepts jobs, all of a call or none: what submit and its like do. Needs _base, _lacking, _accept.
 
 -- Returns the reply. `first`: where the words of the jobs begin in ARGV.
-local function submitted(strict, count, first, supersede)
+local function submitted(strict, count, first, supersede, gathering)
   local gates = redis.call('HMGET', ns .. 'about', 'closed', 'tenant')
   if gates[1] then return {'closed'} end
 
   -- Look: may they all come in, and which are known by their token or key?
-  local look, accept = acceptance(supersede)
+  local look, accept = acceptance(supersede, gathering)
   local before, at = {}, first
   for i = 1, count do
     local uses, last = ARGV[at + 4], at + HEAD - 1 + tonumber(ARGV[at])
