@@ -55,7 +55,7 @@ def test_q22_what_fails_again_meanwhile_is_not_taken_twice(queue: Queue, cli: Cl
 
     queue.enqueue_many(Job("bad") for _ in range(3))
     drain(queue)
-    found = list(jobs_many._matching(queue, ["failed"], None, None))
+    found = list(jobs_many._matching(queue, ["failed"], None, None, None))
     for each in found:
         queue.handle(each).resubmit()
         drain(queue)
@@ -79,7 +79,7 @@ def test_q22_move_cancel_and_remove(cli: Cli, queue: Queue) -> None:
     ("words", "said"),
     [
         (("cancel",), "give job ids, or --all"),
-        (("cancel", "1", "--all"), "one of the two"),
+        (("cancel", "1", "--all"), "one of them"),
         (("cancel", "1", "--dry-run"), "go with --all"),
         (("cancel", "--all"), "add --yes"),
         (("cancel", "--all", "--state", "sleeping", "--yes"), "sleeping"),

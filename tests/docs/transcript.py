@@ -40,7 +40,7 @@ LOOK_SECONDS: Final = 10
 _PART: Final = re.compile(
     r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|toml|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-#: What differs from run to run: moments, workers, places, processes, hosts, people, spans.
+#: What differs from run to run: moments, workers, places, processes, hosts, people, spans; what is made from content.
 VARIES: Final = [
     re.compile(each)
     for each in (
@@ -53,6 +53,7 @@ VARIES: Final = [
         r"\bhost [\w.-]+",
         r"\b[\w.-]+@[\w.-]+",
         r"\bafter [\d.]+s\b",
+        r"\bload:[0-9a-f]{12}\b",
     )
 ]
 #: Lines that only look.

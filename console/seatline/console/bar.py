@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar"]
 
 NOW_AND_THEN: Final = 10.0  # seconds
+OFTEN: Final = 0.1  # seconds
 WINDOW: Final = 30.0  # seconds over which the rate is taken
 
 
@@ -25,7 +27,8 @@ class Bar:
 
     def __init__(self, what: str, total: int | None) -> None:
         self._what, self._total = what, total
-        self._seen: list[tuple[float, int]] = []
+        self._seen: deque[tuple[float, int]] = deque()
+        self._looked = 0.0
         self._next = time.monotonic() + NOW_AND_THEN
         self._progress: Progress | None = None
         self._task: Any = None
@@ -55,10 +58,13 @@ class Bar:
     def show(self, done: int, total: int | None = None) -> None:
         """Show that so many are done."""
         now = time.monotonic()
+        if now - self._looked < OFTEN:
+            return
+        self._looked = now
         self._total = self._total if total is None else total
         self._seen.append((now, done))
         while len(self._seen) > 1 and now - self._seen[0][0] > WINDOW:
-            del self._seen[0]
+            self._seen.popleft()
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=self._total, said=self._told(done))
         elif now >= self._next:

@@ -27,10 +27,13 @@ _LOOKED_AT = 1_000
 )
 @click.option("--state", metavar="STATE", help="ready, scheduled, running, succeeded, failed, ...; all: every state.")
 @click.option("--type", "type_", metavar="TYPE", help="Only jobs of this type.")
+@click.option("--tag", metavar="NAME", help="Only jobs of this tag, such as load:ID.")
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0: all.")
 @output_option
 @pass_target
-def list_jobs(target: Target, *, state: str | None, type_: str | None, limit: int, output: str) -> None:
+def list_jobs(
+    target: Target, *, state: str | None, type_: str | None, tag: str | None, limit: int, output: str
+) -> None:
     """List the jobs that run or wait.
 
     Waiting jobs stand in the order in which they would be reserved, over all types. REASON is the one word that keeps
@@ -42,32 +45,32 @@ def list_jobs(target: Target, *, state: str | None, type_: str | None, limit: in
     from seatline.console.records import JOB_COLUMNS, job_data  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
-        told = _told(queue, state, type_)
+        told = _told(queue, state, type_, tag)
         shown = show(islice(told, limit or None), output, JOB_COLUMNS, lambda line: job_data(line.job, line.reason))
         more = bool(limit) and shown == limit and next(told, None) is not None
         if not shown and output == "table":
             click.echo(
                 "No job runs or waits; --state all lists ended ones too."
-                if not (state or type_ or queue.settings.tenant)
+                if not (state or type_ or tag or queue.settings.tenant)
                 else "No such jobs.",
                 err=True,
             )
         if more:
-            click.echo(_more(queue, shown, state, type_), err=True)
+            click.echo(_more(queue, shown, state, type_, tag), err=True)
 
 
-def _told(queue: Queue, state: str | None, type_: str | None) -> Iterator[Line]:
+def _told(queue: Queue, state: str | None, type_: str | None, tag: str | None) -> Iterator[Line]:
     from seatline.console.records import Line  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.producer.why import Reasons, Scene  # noqa: PLC0415 - as above
     from seatline.shared.keys import STATES  # noqa: PLC0415 - as above
 
     scene = Scene.of(queue.store)
     reasons = Reasons(scene)
-    before = _reasons_before(queue, reasons, sum(scene.idle.values())) if type_ else {}
+    before = _reasons_before(queue, reasons, sum(scene.idle.values())) if type_ or tag else {}
     tenant = queue.settings.tenant
     order = ("running", "ready", "scheduled", *STATES[3:]) if state == "all" else (state,)
     for each in order:
-        for job in queue.jobs(state=each, type=type_):
+        for job in queue.jobs(state=each, type=type_, tag=tag):
             reason = before.get(job.id) or reasons.of(job)
             if tenant is None or job.tenant == tenant:
                 yield Line(job, reason, scene.now)
@@ -85,13 +88,13 @@ def _reasons_before(queue: Queue, reasons: Reasons, slots: int) -> dict[str, str
     return told
 
 
-def _more(queue: Queue, shown: int, state: str | None, type_: str | None) -> str:
+def _more(queue: Queue, shown: int, state: str | None, type_: str | None, tag: str | None) -> str:
     """Say that there is more, and how much where that can be counted."""
     from seatline.producer.listing import ready_lines  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.calls import reads  # noqa: PLC0415 - as above
     from seatline.shared.calls.base import Read  # noqa: PLC0415 - as above
 
-    if type_ or queue.settings.tenant:
+    if type_ or tag or queue.settings.tenant:
         return f"{shown} shown, there are more; --limit 0 lists all."
     store = queue.store
     lines = store.talk(ready_lines(store.keys))

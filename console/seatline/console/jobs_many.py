@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from seatline.console.bar import Bar
 from seatline.console.target import Target
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ def which(*states: str) -> Callable[[F], F]:
                     "--state", "states", multiple=True, metavar="STATE", help=f"With --all.  [default: {told}]"
                 ),
                 click.option("--type", "type_", metavar="TYPE", help="With --all: of this type."),
-                click.option("--dry-run", is_flag=True, help="With --all: say how many match, and stop."),
-                click.option("--yes", is_flag=True, help="With --all: do not ask."),
+                click.option("--tag", metavar="NAME", help="All of this tag, such as load:ID, instead of ids."),
+                click.option("--dry-run", is_flag=True, help="With --all or --tag: say how many match, and stop."),
+                click.option("--yes", is_flag=True, help="With --all or --tag: do not ask."),
             )
         ):
             function = option(function)
@@ -56,6 +59,7 @@ def act_on(
     everything: bool,
     states: Sequence[str],
     type_: str | None,
+    tag: str | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
@@ -64,32 +68,35 @@ def act_on(
 
     known = [job_id(text) for text in ids]  # all are read before the first is touched
     context = click.get_current_context()
+    everything = everything or tag is not None
     if bool(known) == everything:
-        raise click.UsageError("give job ids, or --all with filters, one of the two.", context)
+        raise click.UsageError("give job ids, or --all with filters, or --tag: one of them.", context)
     if not everything and (states or type_ or dry_run or yes):
-        raise click.UsageError("--state, --type, --dry-run and --yes go with --all.", context)
+        raise click.UsageError("--state, --type, --dry-run and --yes go with --all or --tag.", context)
     with target.queue() as queue:
         if everything:
             chosen = states or default_states
             if not chosen:
                 raise click.UsageError("--all needs a --state here: what it forgets cannot be had back.", context)
-            known = list(_matching(queue, chosen, type_, target.tenant))
-            if not _agreed(known, " or ".join(chosen), type_, dry_run=dry_run, yes=yes):
+            known = list(_matching(queue, chosen, type_, target.tenant, tag))
+            if not _agreed(known, " or ".join(chosen), type_, tag, dry_run=dry_run, yes=yes):
                 return
         refused = _act(queue, known, act, one_by_one=not everything)
     if refused:
         context.exit(1)
 
 
-def _matching(queue: Queue, states: Sequence[str], type_: str | None, tenant: str | None) -> Iterator[str]:
+def _matching(
+    queue: Queue, states: Sequence[str], type_: str | None, tenant: str | None, tag: str | None
+) -> Iterator[str]:
     for state in states:
-        for record in queue.jobs(state=state, type=type_, tenant=tenant):
+        for record in queue.jobs(state=state, type=type_, tenant=tenant, tag=tag):
             yield record.id
 
 
-def _agreed(known: Sequence[str], states: str, type_: str | None, *, dry_run: bool, yes: bool) -> bool:
+def _agreed(known: Sequence[str], states: str, type_: str | None, tag: str | None, *, dry_run: bool, yes: bool) -> bool:
     """Say how many, and ask."""
-    of_type = f" of type {type_}" if type_ else ""
+    of_type = (f" of type {type_}" if type_ else "") + (f" of {tag}" if tag else "")
     some = ", ".join(str(int(each)) for each in known[:SHOWN])
     which_ones = f": {some}{', ...' if len(known) > SHOWN else ''}" if known else ""
     click.echo(f"{len(known):,} {states} jobs{of_type}{which_ones}")
@@ -108,15 +115,18 @@ def _act(queue: Queue, known: Sequence[str], act: Callable[[JobHandle], str], *,
     from seatline.shared.errors import Refused  # noqa: PLC0415 - `seatline --help` stays fast
 
     done = 0
-    for each in known:
-        try:
-            said = act(queue.handle(each))
-        except Refused as error:
-            click.echo(f"seatline: {error}", err=True)
-            continue
-        done += 1
-        if one_by_one:
-            click.echo(f"job {int(each)} {said}")
+    with nullcontext() if one_by_one else Bar("done", len(known)) as bar:
+        for each in known:
+            if bar:
+                bar.show(done)
+            try:
+                said = act(queue.handle(each))
+            except Refused as error:
+                click.echo(f"seatline: {error}", err=True)
+                continue
+            done += 1
+            if one_by_one:
+                click.echo(f"job {int(each)} {said}")
     if not one_by_one:
         click.echo(f"{done:,} of {len(known):,} done")
     return done < len(known)

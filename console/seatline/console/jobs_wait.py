@@ -14,11 +14,12 @@ __all__ = ["wait_jobs"]
 
 
 @click.command("wait", cls=Command, epilog="Example: seatline jobs wait 42 43 --timeout 5m && echo done")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="[ID...]", nargs=-1)
+@click.option("--tag", metavar="NAME", help="All jobs of this tag, such as load:ID, instead of ids; shows a bar.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="For all of them together; then exit code 124.")
 @pass_target
-def wait_jobs(target: Target, ids: tuple[str, ...], *, timeout: float | None) -> None:
-    """Wait for the end of jobs, one line each.
+def wait_jobs(target: Target, ids: tuple[str, ...], *, tag: str | None, timeout: float | None) -> None:
+    """Wait for the end of jobs, one line each; with --tag one line for all.
 
     Exit code 0: all succeeded or were skipped. 1: one failed, was cancelled, interrupted or removed, or expired. 124: not
     in time; the jobs go on.
@@ -27,6 +28,14 @@ def wait_jobs(target: Target, ids: tuple[str, ...], *, timeout: float | None) ->
     from seatline.shared.errors import JobLost  # noqa: PLC0415 - as above
     from seatline.shared.job import job_id  # noqa: PLC0415 - as above
 
+    context = click.get_current_context()
+    if bool(ids) == (tag is not None):
+        raise click.UsageError("give job ids, or --tag, one of the two.", context)
+    if tag is not None:
+        from seatline.console.jobs_tagged import wait_for_tag  # noqa: PLC0415 - as above
+
+        with target.queue() as queue:
+            context.exit(0 if wait_for_tag(queue, tag, timeout) else 1)
     end = None if timeout is None else time.monotonic() + timeout
     good = True
     known = [job_id(text) for text in ids]
@@ -42,4 +51,4 @@ def wait_jobs(target: Target, ids: tuple[str, ...], *, timeout: float | None) ->
             good = good and record.state in GOOD_ENDS
             click.echo(ending(record))
     if not good:
-        click.get_current_context().exit(1)
+        context.exit(1)

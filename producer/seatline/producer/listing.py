@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
-from seatline.shared.calls import reads
+from seatline.shared.calls import loads, reads
 from seatline.shared.calls.base import Read
 from seatline.shared.calls.talk import Found, Talk, Walk, ask, found, merged, page_of
 from seatline.shared.config import check_name
@@ -12,13 +13,14 @@ from seatline.shared.errors import InvalidInput
 from seatline.shared.job import JobRecord
 from seatline.shared.keys import STATES, Keys
 
-__all__ = ["jobs_in", "ready_ids", "ready_lines"]
+__all__ = ["jobs_in", "load_ranges", "ready_ids", "ready_lines"]
 
 PAGE = 100
+RANGES = 1_000
 
 
 def jobs_in(
-    keys: Keys, *, state: str | None, type_: str | None, tenant: str | None, limit: int | None
+    keys: Keys, *, state: str | None, type_: str | None, tenant: str | None, tag: str | None = None, limit: int | None
 ) -> Walk[JobRecord]:
     """Walk over snapshots; see :meth:`seatline.producer.Queue.jobs`."""
     if state is not None and state not in STATES:
@@ -27,26 +29,55 @@ def jobs_in(
         check_name("type", type_)
     if limit is not None and limit < 0:
         raise InvalidInput(f"limit: {limit} is less than 0.")
-    return _matching(keys, [state] if state else ["running", "ready", "scheduled"], type_, tenant, limit)
+
+    def wanted(record: JobRecord) -> bool:
+        if (type_ is not None and record.type != type_) or (tenant is not None and record.tenant != tenant):
+            return False
+        return tag is None or tag in record.tags
+
+    return _matching(keys, [state] if state else ["running", "ready", "scheduled"], type_, tag, wanted, limit)
 
 
 def _matching(
-    keys: Keys, states: Sequence[str], type_: str | None, tenant: str | None, limit: int | None
+    keys: Keys,
+    states: Sequence[str],
+    type_: str | None,
+    tag: str | None,
+    wanted: Callable[[JobRecord], bool],
+    limit: int | None,
 ) -> Walk[JobRecord]:
     given = 0
+    ranges = yield from load_ranges(keys, tag)
     for state in states:
         walk = _ids(keys, state, type_)
         while ids := (yield from page_of(walk, PAGE)):
-            for record in (yield from ask(reads.job_records(keys, ids))):
+            if ranges:  # of a load it is known which ids are its own: others need not be read
+                ids = [each for each in ids if _within(ranges, int(each))]
+            for record in (yield from ask(reads.job_records(keys, ids))) if ids else ():
                 # It may have moved on since its page was read: a listing is a walk, not a snapshot.
-                if record is None or record.state != state:
-                    continue
-                if (type_ is not None and record.type != type_) or (tenant is not None and record.tenant != tenant):
+                if record is None or record.state != state or not wanted(record):
                     continue
                 if limit is not None and given >= limit:
                     return
                 given += 1
                 yield Found(record)
+
+
+def load_ranges(keys: Keys, tag: str | None) -> Talk[list[tuple[int, int]]]:
+    """Return the ids of the load of that tag in ranges (first, last), ascending; none: it is no load's tag, or forgotten."""
+    kind, _, name = (tag or "").partition(":")
+    ranges: list[tuple[int, int]] = []
+    while kind == "load" and name and len(ranges) % RANGES == 0:
+        page = yield from ask(loads.id_ranges(keys, name, len(ranges), RANGES))
+        if not page:
+            break
+        ranges += page
+    return ranges
+
+
+def _within(ranges: Sequence[tuple[int, int]], number: int) -> bool:
+    at = bisect_right(ranges, number, key=lambda each: each[0]) - 1
+    return at >= 0 and number <= ranges[at][1]
 
 
 def _ids(keys: Keys, state: str, type_: str | None) -> Walk[str]:

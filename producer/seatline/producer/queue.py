@@ -227,6 +227,7 @@ class Queue:
         state: str | None = None,
         type: str | None = None,
         tenant: str | None = None,
+        tag: str | None = None,
         limit: int | None = None,
     ) -> Iterator[JobRecord]:
         """Iterate over jobs, read page by page.
@@ -239,10 +240,11 @@ class Queue:
             state: one state, or None for all that have not ended.
             type: one type.
             tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``; the ids of a load are known, others are found by reading all jobs.
             limit: at most so many.
 
         """
-        return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, limit=limit))
+        return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, tag=tag, limit=limit))
 
     def define(self, chain: Chain) -> int:
         """Store a chain; returns its version. The same steps again are the same version (O13).
