@@ -1,8 +1,8 @@
-"""docs/chains.md, handlers.md, lifecycle.md and load.md: each section is done as it says, against a real server.
+"""docs/chains.md, handlers.md, lifecycle.md, load.md and triggers.md: each section is done as it says, against a real server.
 
 They exhibit O4, O5, O6, O8, O9, O10, O11, O13, O14 and O15 (chains), C1 (what a worker prints), C4 and C5 (seats and
 logins), C8 and C9 (hooks), C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler
-can say), C18 (commands).
+can say), C18 (commands), Q20 (triggers).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.processes import Child
 from harness.server import RealServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-BOOKS = ("chains.md", "handlers.md", "lifecycle.md", "load.md")
+BOOKS = ("chains.md", "handlers.md", "lifecycle.md", "load.md", "triggers.md")
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 
 StartServer = Callable[..., RealServer]

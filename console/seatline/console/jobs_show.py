@@ -91,6 +91,7 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
         "priority": str(job.priority),
         "tenant": job.tenant,
         "tags": " ".join(job.tags),
+        "event": job.event and job.event + (f", {job.gathered:,} gathered" if job.gathered is not None else ""),
         "token": job.token,
         "uses": uses_shown(job),
         "holds": ", ".join(f"{pool}={seats}" for pool, seats in job.seats.items()) if job.state == "running" else "",

@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "chains": ("chains:chains", "List, define, stop and start the chains that orders run through."),
         "pools": ("pools:pools", "Show and set the pools of seats."),
         "schedules": ("schedules:schedules", "List, add and change what runs at times to come."),
+        "triggers": ("triggers:triggers", "List, set and remove what events enqueue; emit events."),
         "types": ("types:types", "List, pause and resume job types."),
         "workers": ("workers:workers", "Show, pause and stop the workers."),
     },

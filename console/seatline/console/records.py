@@ -100,6 +100,8 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "error_type": job.error_type,
         "error": job.error,
         "skip_reason": job.reason,
+        "event": job.event,
+        "gathered": job.gathered,
         "schedule": job.schedule,
         "planned": job.planned,
         "order": job.order,
