@@ -76,8 +76,8 @@ class AsyncListener:
 class _Place:
     """One that waits: the key under which it has registered the bell."""
 
-    def __init__(self, listener: AsyncListener, key: str) -> None:
-        self._listener, self.key, self._woken = listener, key, asyncio.Event()
+    def __init__(self, bells: Bells, key: str) -> None:
+        self._bells, self.key, self._woken = bells, key, asyncio.Event()
         self._error: SeatlineError | None = None
 
     def wake(self, error: SeatlineError | None = None) -> None:
@@ -86,13 +86,14 @@ class _Place:
 
     async def rest(self, seconds: float) -> str:
         if seconds > 0:
+            self._bells.listen()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
             if self._error is not None:
                 raise self._error
         self._woken.clear()  # what comes from here on is for the name that is returned
-        return self._listener.name
+        return self._bells.name
 
 
 class Bells:
@@ -102,18 +103,27 @@ class Bells:
         self._listener, self._read = listener, read
         self._places: set[_Place] = set()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """What to register."""
+        return self._listener.name
 
     @contextlib.asynccontextmanager
     async def on(self, key: str) -> AsyncGenerator[Bell]:
         """Give a bell to register under this key; stand there before registering, so that no ring falls between."""
-        place = _Place(self._listener, key)
+        place = _Place(self, key)
         self._places.add(place)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._ring(), name="seatline-bells")
         try:
             yield place
         finally:
             self._places.discard(place)
+
+    def listen(self) -> None:
+        """See to it that somebody listens."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._ring(), name="seatline-bells")
 
     async def _ring(self) -> None:
         """Listen for as long as anybody waits, and one block longer: whoever waits next finds it listening."""
@@ -130,10 +140,15 @@ class Bells:
             else:
                 pause = 0.05
                 continue
-            for place in self._places:
-                place.wake(error)
+            self._wake(error)
             await asyncio.sleep(pause)
             pause = min(2.0, 2 * pause)
+        if self._closed:
+            self._listener.drop()
+
+    def _wake(self, error: SeatlineError | None = None) -> None:
+        for place in self._places:
+            place.wake(error)
 
     async def _look(self) -> None:
         """Wake those under whose key the bell no longer stands."""
@@ -145,12 +160,14 @@ class Bells:
                     place.wake()
 
     async def close(self) -> None:
-        """Stop listening; those who still wait here look once a minute."""
+        """Close the connection; whoever still waits opens it again, for as long as that takes."""
+        self._closed = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         await self._listener.close()
+        self._wake()
 
     def forget(self) -> None:
         """Let go of the connection, as the event loop is gone."""

@@ -178,6 +178,9 @@ class AsyncStore:
                 except StopIteration as end:
                     value: T = end.value
                     return value
+        except asyncio.CancelledError:
+            lane.give_up()
+            raise
         finally:
             lanes.give(wire)
 

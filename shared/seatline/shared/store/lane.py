@@ -25,12 +25,12 @@ def client_id() -> str:
 
 
 class Lane:
-    """Numbers the requests of one thread of one client."""
+    """Numbers the requests of one thread of one client; ``kept``: the server has answered one, so it has a record."""
 
-    __slots__ = ("client", "index", "number")
+    __slots__ = ("client", "index", "kept", "number")
 
     def __init__(self, client: str, index: int) -> None:
-        self.client, self.index, self.number = client, index, 0
+        self.client, self.index, self.number, self.kept = client, index, 0, False
 
     def step(self) -> int:
         """Return the number of the next request."""
@@ -39,8 +39,18 @@ class Lane:
 
     def anew(self) -> int:
         """Begin a new lane under the same index: a fresh client id, number 1."""
-        self.client, self.number = client_id(), 1
+        self.client, self.number, self.kept = client_id(), 1, False
         return 1
+
+    def give_up(self) -> None:
+        """Go on without the last request, of which nobody waits for the answer.
+
+        A lane with a record goes on with the next number, after which a late copy of that one is past. One without begins
+        anew: else its next request, if that had to be sent again, would be ``forgotten``, as if it had perhaps happened.
+        """
+        if not self.kept:
+            self.anew()
+            self.number = 0
 
 
 def digest(script: str, words: Sequence[Word]) -> str:

@@ -28,7 +28,7 @@ class Lanes:
         self._most, self._make = most, make
         self._free: list[AsyncWire] = []
         self._taken: set[AsyncWire] = set()
-        self._old: set[AsyncWire] = set()
+        self._closed = False
         self._line: OrderedDict[asyncio.Future[AsyncWire], None] = OrderedDict()
         self._answered = 0.0
 
@@ -76,24 +76,19 @@ class Lanes:
 
     def give(self, wire: AsyncWire) -> None:
         """Give a lane back: to the first in line, if there is one."""
-        if wire in self._old:
-            self._old.discard(wire)
-            self._taken.discard(wire)
-            wire[0].drop()
-            if not self._line:
-                return
-            wire = self._make()
-            self._taken.add(wire)
         if self._line:
             self._line.popitem(last=False)[0].set_result(wire)
+            return
+        self._taken.discard(wire)
+        if self._closed:
+            wire[0].drop()
         else:
-            self._taken.discard(wire)
             self._free.append(wire)
 
     async def close(self) -> None:
-        """Close all connections: those that are taken, once they are given back. Using the lanes again opens new ones."""
+        """Close all connections: those that are taken, once nobody is in line for them."""
+        self._closed = True
         free, self._free = self._free, []
-        self._old |= self._taken
         for link, _ in free:
             await link.close()
 

@@ -98,6 +98,7 @@ def request(call: Call[T], lane: Lane, keys: Keys) -> Generator[Sending, tuple[l
             raise OutcomeUnknown
         number = lane.anew()
         reply, _ = yield (keys.about, keys.lane(lane.client, lane.index)), [number, known, *call.words]
+    lane.kept = True
     return _answer(call, reply)
 
 
