@@ -15,6 +15,7 @@ from seatline.producer.aio import (
     AsyncProgramSession,
     AsyncQueue,
     AsyncSchedules,
+    AsyncTriggers,
 )
 from seatline.producer.chains import Chains
 from seatline.producer.handle import JobHandle
@@ -42,6 +43,7 @@ __all__ = [
     "AsyncProgramSession",
     "AsyncQueue",
     "AsyncSchedules",
+    "AsyncTriggers",
     "Attempt",
     "Chain",
     "ChainRecord",

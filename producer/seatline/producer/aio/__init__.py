@@ -10,6 +10,7 @@ from seatline.producer.aio.handles import AsyncJobHandle, AsyncOrderHandle
 from seatline.producer.aio.pools import AsyncPools, AsyncProgramSession
 from seatline.producer.aio.queue import AsyncQueue
 from seatline.producer.aio.schedules import AsyncSchedules
+from seatline.producer.aio.triggers import AsyncTriggers
 
 __all__ = [
     "AsyncChains",
@@ -19,4 +20,5 @@ __all__ = [
     "AsyncProgramSession",
     "AsyncQueue",
     "AsyncSchedules",
+    "AsyncTriggers",
 ]

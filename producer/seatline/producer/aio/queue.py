@@ -10,6 +10,7 @@ from seatline.producer.aio.chains import AsyncChains
 from seatline.producer.aio.handles import AsyncJobHandle, AsyncOrderHandle
 from seatline.producer.aio.pools import AsyncPools
 from seatline.producer.aio.schedules import AsyncSchedules
+from seatline.producer.aio.triggers import AsyncTriggers
 from seatline.producer.listing import jobs_in
 from seatline.producer.orders import orders_in
 from seatline.producer.requests import Batches, Requests, who
@@ -158,6 +159,34 @@ class AsyncQueue:
                 batches.accepted(await self.store.run(call))
         return batches.ids
 
+    async def emit(
+        self,
+        event: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+    ) -> list[str]:
+        """Say that something has happened: the jobs that its trigger names are enqueued, in one atomic call (Q20).
+
+        Args and errors are those of :meth:`seatline.producer.Queue.emit`.
+        """
+        return await self.emit_many(event, [params or {}], tenant=tenant, key=key)
+
+    async def emit_many(
+        self,
+        event: str,
+        entities: Iterable[Mapping[str, Any]],
+        *,
+        tenant: str | None = None,
+        key: str | None = None,
+    ) -> list[str]:
+        """Emit an event for each of many entities, each with its own params: n events give n x k jobs, or none (Q20).
+
+        All is as for :meth:`emit`; the ids come by entity, then in the trigger's order. At most 1,000 jobs a call.
+        """
+        return await self.store.talk(self._requests.emit(event, entities, tenant, key))
+
     async def find(self, token: str) -> AsyncJobHandle | None:
         """Return the job that was enqueued with this token, or None."""
         found = await self.store.read(self._requests.token(token))
@@ -182,6 +211,7 @@ class AsyncQueue:
         state: str | None = None,
         type: str | None = None,
         tenant: str | None = None,
+        tag: str | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[JobRecord]:
         """Iterate over jobs, read page by page, in the order of :meth:`seatline.producer.Queue.jobs`.
@@ -190,10 +220,11 @@ class AsyncQueue:
             state: one state, or None for all that have not ended.
             type: one type.
             tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``; the ids of a load are known, others are found by reading all jobs.
             limit: at most so many.
 
         """
-        return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, limit=limit))
+        return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, tag=tag, limit=limit))
 
     async def define(self, chain: Chain) -> int:
         """Store a chain; returns its version. The same steps again are the same version (O13).
@@ -260,6 +291,11 @@ class AsyncQueue:
     def schedules(self) -> AsyncSchedules:
         """The namespace's schedules."""
         return AsyncSchedules(self)
+
+    @property
+    def triggers(self) -> AsyncTriggers:
+        """The namespace's triggers: which jobs events enqueue."""
+        return AsyncTriggers(self)
 
     async def window(self, type: str, window: str | None) -> str | None:
         """Say when jobs of a type may start, such as ``"Mon-Fri 20:00-05:00 Europe/Paris"``; None: at any time (T9).
