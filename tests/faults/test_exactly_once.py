@@ -56,6 +56,7 @@ KEPT_WORDS = {
     b"running",
     b"chain",
     b"duplicate",
+    b"changed",
 }
 BY_NAME = {case.name: case for case in CASES}
 EVERY_CASE = pytest.mark.parametrize("name", BY_NAME)

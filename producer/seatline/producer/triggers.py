@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from seatline.shared.calls import triggers as verbs
+from seatline.shared.calls.base import Call
 from seatline.shared.calls.jobs import SUBMIT_MOST, Batch
 from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.calls.triggers import TriggerRecord
@@ -99,7 +100,7 @@ def trigger_call(
     coalesce: str | float | dt.timedelta | None,
     priority: int,
     by: str,
-) -> verbs.Call[bool]:
+) -> Call[bool]:
     """Check a trigger and return the call that stores it; see :meth:`Triggers.set`."""
     check_name("event", event)
     check_priority(priority)
@@ -138,8 +139,8 @@ def emitted(
     check_name("event", event)
     if tenant is not None:
         check_name("tenant", tenant)
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= KEY_MOST and key.isprintable()):
-        raise InvalidInput(f"key: {key!r:.80} is not one line of 1 to {KEY_MOST} characters.")
+    if key is not None:
+        _check_key(key)
     many = [_params(number, params) for number, params in enumerate(entities)]
     for _ in range(TRIES):
         (record,) = yield from ask(verbs.trigger_records(keys, [event]))
@@ -166,6 +167,11 @@ def _params(number: int, params: object) -> Mapping[str, Any]:
     if not isinstance(params, Mapping):
         raise InvalidInput(f"event {number}: a {type(params).__name__} is not a mapping of names to values.")
     return params  # pyright: ignore[reportUnknownVariableType] - what is in it is checked when it is packed
+
+
+def _check_key(key: object) -> None:
+    if not (isinstance(key, str) and 0 < len(key) <= KEY_MOST and key.isprintable()):
+        raise InvalidInput(f"key: {key!r:.80} is not one line of 1 to {KEY_MOST} characters.")
 
 
 def _words(record: TriggerRecord, many: Sequence[Mapping[str, Any]], tenant: str | None) -> list[list[str | bytes]]:

@@ -67,4 +67,5 @@ def _job(number: int, table: dict[str, Any]) -> Job:
             raise InvalidInput(f"job {number}: {word}: it is not known here; known are {', '.join(_WORDS)}.")
     if "type" not in table:
         raise InvalidInput(f"job {number}: type: it is missing.")
-    return Job(**{"priority": BULK_PRIORITY, **table})
+    values: dict[str, Any] = {"priority": BULK_PRIORITY, **table}
+    return Job(**values)
