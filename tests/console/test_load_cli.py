@@ -153,6 +153,7 @@ class TestLoad:
             (("{file}", "--id", "a b"), "id: 'a b'"),
             (("{file}", "--id", "x" * 101), "limit of 100"),
             (("{file}", "--limit", "0"), "--limit"),
+            (("{file}", "--rejected", "{file}"), "give another"),
             (("{gz}", "--type", "t"), "unpacked"),
         ],
     )

@@ -101,6 +101,8 @@ def load(
         columns=_columns(columns),
         json_values=json_values,
     )
+    if rejected is not None and rejected.exists() and str(file) != "-" and rejected.samefile(file):
+        raise click.UsageError("--rejected: that is the file to be loaded; give another.", click.get_current_context())
     source = _input(file)
     with _Told(rejected) as told, Bar("loading", source.lines) as bar:
         run = Load(source, shape, id=id_, limit=limit, bad=told.bad, on=lambda done: bar.show(done.line))

@@ -37,7 +37,7 @@ def walk(store: Store, names: Collection[str], moment: Moment) -> list[Violation
     """Return what is wrong with the jobs, the counted places and the tokens of a namespace."""
     jobs = sorted({name.split(":")[1] for name in names if name.startswith("job:")})
     tokens = sorted(name.removeprefix("token:") for name in names if name.startswith("token:"))
-    short = sorted(name for name in names if name.startswith(("bell:", "lane:")))
+    short = sorted(name for name in names if name.startswith(("bell:", "lane:", "load:")))
     found = [
         *confirmed(partial(_jobs, store), jobs),
         *walk_orders(store, [name for name in names if name.startswith("order:")]),
