@@ -2,7 +2,7 @@
 
 A section (``##``) is one story, in a folder and a namespace of its own:
 
-* a python or toml fence right below a line that begins with its name in code (```farm.py```) is that file
+* a python, toml or js fence right below a line that begins with its name in code (```farm.py```) is that file
 * in a ``console`` fence, ``$`` begins a line for the shell; what stands below it is what that prints to standard output.
   It must end with exit code 0. One that only looks is typed again until its answer comes
 * a line that ends with ``&`` is a worker: the next line is typed once it is there; at the end of the section it gets SIGTERM
@@ -38,7 +38,8 @@ SECONDS: Final = 40
 LOOK_SECONDS: Final = 10
 
 _PART: Final = re.compile(
-    r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|toml|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^`(?P<name>[\w.]+)`[^\n]*\n\n)?^```(?P<kind>python|toml|js|console)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 #: What differs from run to run: moments, workers, places, processes, hosts, people, spans; what is made from content.
 VARIES: Final = [
@@ -107,6 +108,7 @@ def play(section: Section, folder: Path, server: RealServer, spawn: Spawn) -> No
         "SEATLINE_URL": server.url,
         "SEATLINE_NAMESPACE": namespace,
         "SEATLINE_EMBEDDED": "never",
+        "SEATLINE_STATE": str(folder / ".state"),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONWARNINGS": "error",
         "COLUMNS": "120",

@@ -32,7 +32,7 @@ if known then return known end
 
 -- A producer of ours has checked them. Wrong ones would fail the call half-way, or make a job that nobody finds.
 if string.find(strict, 'check', 1, true) then
-  local allowed = ' type priority uses tenant title tags result_ttl submission unique listeners '
+  local allowed = ' type priority params uses tenant title tags result_ttl submission unique listeners '
 
   local function named(text) return #text <= 128 and string.find(text, '^%w[%w._-]*$') end
 
@@ -56,7 +56,8 @@ if string.find(strict, 'check', 1, true) then
     local v = {}
     for i = at + HEAD, at + HEAD + fields - 2, 2 do
       local name = ARGV[i]
-      local good = string.find(allowed, ' ' .. name .. ' ', 1, true) or string.find(name, '^params%d*$')
+      local known_name = string.find(name, '^[%l_]+$') and string.find(allowed, ' ' .. name .. ' ', 1, true)
+      local good = known_name or string.find(name, '^params%d+$')
       if v[name] or not good then return 'fields' end
       v[name] = ARGV[i + 1]
     end
@@ -80,10 +81,10 @@ if string.find(strict, 'check', 1, true) then
   local at = FIRST
   for i = 1, count or 1 do
     local wrong, fields = misread(at)
-    if wrong then return {'words', i - 1, wrong} end
+    if wrong then return {'words', string.format('%d', i - 1), wrong} end
     at = at + HEAD + fields
   end
-  if not count or count < 1 or count > 1000 or ARGV[at] then return {'words', 0, 'count'} end
+  if not count or count < 1 or count > 1000 or ARGV[at] then return {'words', '0', 'count'} end
 end
 
 return lane_keep(lane, number, digest, submitted(string.match(strict, '1?$'), count, FIRST, nil))
