@@ -140,10 +140,12 @@ def _ledger(
 
 def _ids(stage: Stage, jobs: Mapping[str, JobRecord]) -> Iterator[str]:
     assert stage.crash, "the scene never crashed"
-    least = stage.crash.seq + (GAP if stage.killed != "worker" else 0)
+    at = stage.crash.at
+    given = max([int(job.id) for job in jobs.values() if job.created_ms <= at], default=0)
+    least = given + (GAP if stage.killed != "worker" else 0)
     for job in jobs.values():
-        if job.created_ms > stage.crash.at and int(job.id) <= least:
-            yield f"{_name(job)} was made after the crash, when {least} numbers had been given"
+        if job.created_ms > at and int(job.id) <= least:
+            yield f"{_name(job)} was made after the crash, and {given} was given before"
 
 
 def _accepted(
@@ -181,7 +183,7 @@ def _story(stage: Stage, order: OrderHandle) -> list[str]:
         return f"{run.ended:%S.%f} {who if run.step else ''}{run.text}"
 
     return [
-        f"-- order {order.id}, crash {stage.crash and (stage.crash.seq, stage.crash.at)}",
+        f"-- order {order.id}, crash {stage.crash and stage.crash.at}",
         *map(line, order.history()),
         *map(str, stage.lines()),
     ]

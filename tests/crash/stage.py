@@ -69,9 +69,8 @@ def report_of(*words: bytes) -> Callable[[bytes], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What was known when it came: the last number given, the server's clock (ms), and all keys if nobody lived on."""
+    """When it had come (epoch ms; tests and servers have one clock), and all keys before it if nobody lived on."""
 
-    seq: int
     at: int
     keys: Mapping[str, object]
 
@@ -209,14 +208,13 @@ class Stage:
                 self._nest.kill(self._alive.pop())
                 # What it had sent before is executed by now: the links of a dead client end when all has gone up.
                 wait_until(lambda: self.proxy.connections <= 1, SOON, "the end of a dead worker's connections")
-            seq, (seconds, micros) = int(self.raw.get(self.queue.store.keys("seq")) or 0), self.raw.time()
             keys = self._all_keys() if self._alone else {}
             while self._alone and keys != (again := self._all_keys()):
                 keys = again
             if self.killed != "worker":
                 wait_until(lambda: self.raw.info("persistence")["aof_buffer_length"] == 0, SOON, "the file's write")
                 self.server.kill()
-            self._struck.set_result(Crash(seq, 1000 * seconds + micros // 1000, keys))
+            self._struck.set_result(Crash(int(1000 * time.time()), keys))
         except BaseException as error:  # noqa: BLE001 - raised by the test's thread
             self._struck.set_exception(error)
 
