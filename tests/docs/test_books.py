@@ -1,4 +1,4 @@
-"""docs/asyncio.md, chains.md, handlers.md, lifecycle.md, load.md and triggers.md: each section is done as it says, against a real server.
+"""docs/asyncio.md, chains.md and so on: each section is done as it says, against a real server.
 
 They exhibit O4, O5, O6, O8, O9, O10, O11, O13, O14 and O15 (chains), C1 (what a worker prints), C4 and C5 (seats and
 logins), C8 and C9 (hooks), C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler
