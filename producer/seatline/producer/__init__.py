@@ -24,6 +24,7 @@ from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
 from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.triggers import Triggers
+from seatline.producer.watch import Watch
 from seatline.producer.why import Obstacle
 from seatline.shared.calls.orders import ChainRecord
 from seatline.shared.calls.schedules import ScheduleRecord
@@ -68,4 +69,5 @@ __all__ = [
     "Step",
     "TriggerRecord",
     "Triggers",
+    "Watch",
 ]
