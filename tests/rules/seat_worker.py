@@ -27,7 +27,7 @@ def main() -> None:
     options: dict[str, Any] = json.loads(sys.argv[1])
     handlers = Handlers()
     for type_, uses in options.pop("uses").items():
-        handlers.handler(type_, uses=uses, if_lost="rerun")(run)
+        handlers.handler(str(type_), uses=uses, if_lost="rerun")(run)
     worker = Worker(handlers, options.pop("url"), **options)
     sys.stdout.write(json.dumps({"id": worker.id, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()

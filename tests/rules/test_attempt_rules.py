@@ -346,7 +346,7 @@ class TestTheRule:
             with pytest.raises(InvalidInput, match=r"^seconds: "):
                 Retry.after(seconds)  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match=r"^retry: .* is not a Retry\("):
-            Handlers().handler("a", retry=3)  # type: ignore[arg-type]
+            Handlers().handler("a", retry=3)  # type: ignore[call-overload]
 
 
 class TestRetry:
@@ -441,7 +441,7 @@ class TestRetry:
         declare(handlers, "thread", throws(ValueError()), "only", retry=Retry(first=0, only=OSError))
         declare(handlers, "thread", throws(KeyError()), "never", retry=Retry(first=0, never=LookupError))
         declare(handlers, "thread", lambda _: object(), "unstorable", **rule)
-        handlers.handler("params", **rule)(lambda _, n: n)  # type: ignore[arg-type]
+        handlers.handler("params", **rule)(lambda _, n: n)  # type: ignore[call-overload]
         handles = [queue.enqueue(type_) for type_ in handlers.types]
         burst(handlers)
         for handle in handles:

@@ -35,7 +35,7 @@ def declare(handlers: Handlers, kind: str, work: Callable[[Context], Any], type_
             await asyncio.sleep(0)
             return work(ctx)
     else:
-        handlers.handler(type_, isolation=kind, **options)(work)  # type: ignore[arg-type]
+        handlers.handler(type_, isolation=kind, **options)(work)  # type: ignore[call-overload]
 
 
 def words(log: list[str]) -> list[str]:

@@ -247,7 +247,7 @@ def test_r4_a_worker_and_its_handlers_are_checked() -> None:
         refused(lambda name=name: Handlers().handler(name), "type", NAME)  # type: ignore[misc]
     for uses in ({"vault": 0}, {"a b": 1}, "vault"):
         refused(lambda uses=uses: Handlers().handler("a", uses=uses), "uses")  # type: ignore[misc]
-    refused(lambda: Handlers().handler("a", if_lost="retry"), "if_lost", "'interrupt'", "'rerun'")  # type: ignore[arg-type]
+    refused(lambda: Handlers().handler("a", if_lost="retry"), "if_lost", "'interrupt'", "'rerun'")  # type: ignore[call-overload]
     handlers = Handlers()
     handlers.handler("a")(lambda _ctx: None)
     bad: list[Any] = [0, 257, -1, True, 1.5, "4", None]

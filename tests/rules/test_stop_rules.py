@@ -119,7 +119,7 @@ class TestAsked:
         if kind == "async":
             handlers.handler("a", if_lost="rerun")(_wait)
         else:
-            handlers.handler("a", if_lost="rerun", isolation=kind)(_sleep)  # type: ignore[arg-type]
+            handlers.handler("a", if_lost="rerun", isolation=kind)(_sleep)  # type: ignore[call-overload]
         log = EventLog()
         worker = start_worker(handlers, sink=log, grace=60, **STOCK)
         handle = queue.enqueue("a")
@@ -228,7 +228,7 @@ class TestByItself:
         if kind == "async":
             handlers.handler("a", if_lost=if_lost)(awork)
         else:
-            handlers.handler("a", if_lost=if_lost, isolation=kind)(work)  # type: ignore[arg-type]
+            handlers.handler("a", if_lost=if_lost, isolation=kind)(work)  # type: ignore[call-overload]
         log = EventLog()
         worker = start_worker(handlers, slots=2, grace=0.5, sink=log)
         short, long = queue.enqueue("a", {"seconds": 0.3}), queue.enqueue("a", {"seconds": 30})

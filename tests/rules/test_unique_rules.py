@@ -187,7 +187,7 @@ class TestUnique:
         with pytest.raises(InvalidInput, match="supersede"):
             queue.enqueue("a", supersede="")
         with pytest.raises(InvalidInput, match="on_duplicate: 'ignore'"):
-            queue.enqueue("a", unique="a", on_duplicate="ignore")  # type: ignore[arg-type]
+            queue.enqueue("a", unique="a", on_duplicate="ignore")  # type: ignore[call-overload]
         assert list(queue.jobs()) == []
 
 
