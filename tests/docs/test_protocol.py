@@ -328,6 +328,18 @@ def test_a_worker_runs_it_whatever_its_size(raw: Raw, server: RealServer, namesp
     assert parts_of(raw.run("wait", [raw.key("about")], job_id, "1", "b1")) == [b"missing"]
 
 
+@pytest.mark.parametrize("params", [None, "", b"\xc1", b"\x01"], ids=["none", "empty", "no msgpack", "no map"])
+def test_r4_params_that_nobody_can_read_fail_the_job(
+    raw: Raw, server: RealServer, namespace: str, queue: Queue, params: object
+) -> None:
+    """R4: unchecked words cost their own job only, and once."""
+    told = raw.submit(without(job(), "params") if params is None else changed(10, params), how="")
+    assert told[0] == "ok"
+    work(server, namespace)
+    record = queue.job(1)
+    assert (record.state, record.error_type, record.attempt) == ("failed", "PayloadError", 1)
+
+
 def test_it_is_stored_as_python_stores_it(raw: Raw, queue: Queue, redis: Redis) -> None:
     """All that a job can be given: the hashes are equal, and so are the places."""
     queue.pools.set("vault", 4)
