@@ -81,6 +81,15 @@ class Bench:
         }
         record |= {"expand": "files", "item": "file", **fields}
         self.redis.hset(Keys(NAMESPACE).job(job_id), mapping=record)
+        order = {
+            "number": job_id,
+            "chain": "c",
+            "version": 1,
+            "state": "running",
+            "priority": 10,
+            "now": f"scan={job_id}",
+        }
+        self.redis.hset(Keys(NAMESPACE).order("R-7"), mapping=order)
         words: list[str | bytes] = [word for pair in record.items() for word in pair]
         if params is not None:
             words += pieces("params", pack_params(params))
