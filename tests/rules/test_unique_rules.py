@@ -95,7 +95,12 @@ class TestUnique:
         queue.enqueue("a", unique="removed").remove()
         late = queue.enqueue("a", unique="expired", expires=0.001)
         worker, other = fake(lease=0.3), fake()
-        wait_until(lambda: other.renew() and late.state() == "expired")
+
+        def has_expired() -> bool:
+            other.renew()
+            return late.state() == "expired"
+
+        wait_until(has_expired)
         lost = queue.enqueue("a", unique="lost")
         assert worker.turn() == [lost.id]
         (suspect,) = wait_until(lambda: other.renew().suspects)

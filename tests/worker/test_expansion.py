@@ -81,7 +81,7 @@ class Bench:
         }
         record |= {"expand": "files", "item": "file", **fields}
         self.redis.hset(Keys(NAMESPACE).job(job_id), mapping=record)
-        order = {
+        order: dict[Any, Any] = {
             "number": job_id,
             "chain": "c",
             "version": 1,
