@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ from seatline.producer import watch_events as events
 from seatline.producer.watch import Watch
 from seatline.producer.watch_ends import ending_of, put_away
 from seatline.producer.watch_folder import Version
-from seatline.shared.errors import InvalidInput, SeatlineError
+from seatline.shared.errors import InvalidInput, SeatlineError, TenantRequired
 from seatline.worker import Handlers, Skip, Worker
 
 SETTLE = 0.2
@@ -85,6 +87,22 @@ def all_names(queue: Queue) -> Counter[str]:
     """Return how many jobs there are for each name, whatever their state."""
     states = (None, "succeeded", "failed", "skipped", "cancelled")
     return Counter(record.params["name"] for state in states for record in queue.jobs(state=state))
+
+
+@contextlib.contextmanager
+def nobodys_folder() -> Iterator[Path]:
+    """Give a folder of a user who may not read everything; root becomes such a one meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix="seatline-watch-"))
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.chown(folder, 65_534, -1)
+            os.seteuid(65_534)
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def handlers_for(**outcomes: Exception) -> Handlers:
@@ -356,24 +374,23 @@ class TestWhatCounts:
         write(inbox / "empty", "")
         assert names(make_watch().look()) == ["empty"]
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_what_may_not_be_read_is_said_once(
-        self, inbox: Path, make_watch: MakeWatch, caplog: pytest.LogCaptureFixture
+        self, queue: Queue, make_watch: MakeWatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        path = write(inbox / "secret")
-        path.chmod(0)
-        write(inbox / "shut" / "b")
-        (inbox / "shut").chmod(0)
-        try:
-            watch = make_watch(by_content=True, recursive=True)
+        queue.store.meet()
+        with nobodys_folder() as inbox:
+            path = write(inbox / "secret")
+            path.chmod(0)
+            write(inbox / "shut" / "b")
+            (inbox / "shut").chmod(0)
+            watch = make_watch(folder=inbox, by_content=True, recursive=True, memory=inbox / ".memory")
             assert watch.look() == watch.look() == []
             assert watch.complaints.keys() == {str(path), str(inbox / "shut")}
             assert caplog.text.count("permission denied") == 2
-        finally:
             path.chmod(0o600)
             (inbox / "shut").chmod(0o700)
-        assert sorted(names(watch.look())) == ["b", "secret"]
-        assert watch.complaints == {}
+            assert sorted(names(watch.look())) == ["b", "secret"]
+            assert watch.complaints == {}
 
     @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that nobody can read is needed")
     def test_what_cannot_be_read_is_said_once(
@@ -486,6 +503,19 @@ class TestEnds:
         make_watch(then="delete").look()
         assert list(inbox.iterdir()) == []
 
+    def test_what_was_kept_is_ended_when_a_later_watch_says_so(
+        self, inbox: Path, make_watch: MakeWatch, burst: Burst
+    ) -> None:
+        """At its first look, and although the queue has forgotten the job."""
+        write(inbox / "a")
+        watch = make_watch()
+        (handle,) = watch.look()
+        burst(handlers_for())
+        watch.look()
+        handle.remove()
+        assert make_watch(settle=60, then="delete").look() == []
+        assert list(inbox.iterdir()) == []
+
     def test_a_cancelled_job_counts_as_failed(self, inbox: Path, tmp_path: Path, make_watch: MakeWatch) -> None:
         write(inbox / "a")
         watch = make_watch(then="delete", failed=f"move:{tmp_path / 'broken'}")
@@ -562,6 +592,35 @@ class TestEnds:
             "a-3.dxf": "version 3",
             "a-4.dxf": "version 4",
         }
+
+    def test_copies_of_a_content_are_ended_together(
+        self, inbox: Path, tmp_path: Path, make_watch: MakeWatch, burst: Burst
+    ) -> None:
+        for name in "abc":
+            write(inbox / name, "same")
+        watch = make_watch(by_content=True, then=f"move:{tmp_path / 'done'}")
+        assert len(watch.look()) == 1
+        burst(handlers_for())
+        watch.look()
+        assert sorted(path.name for path in (tmp_path / "done").iterdir()) == ["a", "b", "c"]
+
+    def test_many_are_asked_for_in_turn(
+        self, inbox: Path, make_watch: MakeWatch, burst: Burst, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of ten jobs three at a time: those that go on waiting do not stand in the way."""
+        monkeypatch.setattr("seatline.producer.watch_jobs.FOLLOWED_AT_ONCE", 3)
+        for number in range(10):
+            write(inbox / f"{number}", mtime=number)
+        watch = make_watch(then="delete")
+        for handle in watch.look()[5:]:
+            handle.cancel()
+        for _ in range(5):
+            watch.look()
+        assert sum(file.ended == "cancelled" for file in watch._files.values()) == 5
+        burst(handlers_for())
+        for _ in range(5):
+            watch.look()
+        assert sorted(path.name for path in inbox.iterdir()) == ["5", "6", "7", "8", "9"]
 
     def test_a_target_below_the_folder_is_not_watched_and_folders_are_kept(
         self, inbox: Path, make_watch: MakeWatch, burst: Burst
@@ -744,6 +803,16 @@ class TestAway:
     def test_without_a_server_it_does_not_begin(self, make_watch: MakeWatch) -> None:
         with Queue("redis://127.0.0.1:1", deadline=0.1) as queue, pytest.raises(SeatlineError):
             make_watch(queue=queue).run()
+
+    def test_a_namespace_that_wants_a_tenant_is_an_error(
+        self, queue: Queue, inbox: Path, make_watch: MakeWatch
+    ) -> None:
+        """To wait would not mend it."""
+        queue.require_tenant()
+        write(inbox / "a")
+        with pytest.raises(TenantRequired):
+            make_watch().run()
+        assert len(make_watch(tenant="north").look()) == 1
 
     def test_a_closed_namespace_is_waited_for(
         self, queue: Queue, inbox: Path, make_watch: MakeWatch, running: Any, caplog: pytest.LogCaptureFixture

@@ -27,7 +27,7 @@ import os
 import queue as queues
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -232,7 +232,7 @@ class Watch:
                 break
         return woken
 
-    def _guarded(self, step: Any) -> None:
+    def _guarded(self, step: Callable[[], object]) -> None:
         try:
             step()
         except (ServerError, OutcomeUnknown, Closed) as error:
@@ -264,7 +264,7 @@ class Watch:
 
     def _end(self) -> None:
         self._jobs.follow(self._files)
-        self._jobs.end_files(self._folder, self._files, self._settle, lambda: self._stopped)
+        self._jobs.end_files(self._folder, self._files, lambda: self._stopped)
 
     def _is_away(self, error: OSError) -> None:
         if self.away is None:

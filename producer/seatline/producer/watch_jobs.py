@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -107,12 +106,11 @@ class WatchedJobs:
     def _ending(self, file: File) -> Ending:
         return self._then if file.ended in GOOD else self._failed if file.ended in BAD else KEEP
 
-    def end_files(self, folder: Folder, files: dict[str, File], settle: float, stopped: Callable[[], bool]) -> None:
+    def end_files(self, folder: Folder, files: dict[str, File], stopped: Callable[[], bool]) -> None:
         """Move or delete the files whose jobs have ended."""
-        now = time.monotonic()
         for path, file in list(files.items()):
             ending = self._ending(file)
-            if ending == KEEP or now - file.since < settle:
+            if ending == KEEP:
                 continue
             if stopped():
                 return
