@@ -379,7 +379,7 @@ class TestWhatCounts:
     ) -> None:
         queue.store.meet()
         with nobodys_folder() as inbox:
-            path = write(inbox / "secret")
+            path = write(inbox / "secret", "another content")
             path.chmod(0)
             write(inbox / "shut" / "b")
             (inbox / "shut").chmod(0)
