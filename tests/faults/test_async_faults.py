@@ -188,6 +188,26 @@ class TestCancellation:
         at(proxy.url, main, connections=1)
         assert redis.zcard(f"{{{namespace}}}:ready:a") == 2
 
+    def test_r2_a_lane_whose_first_request_was_cancelled(
+        self, at: At, namespace: str, proxy: FaultProxy, redis: Redis
+    ) -> None:
+        """R2: it has no record, so the next request must not look like one whose record was lost."""
+
+        async def main(queue: AsyncQueue) -> None:
+            await queue.find("none")  # connected, and nothing was numbered yet
+            proxy.cut_before(sha("submit"))
+            task = asyncio.create_task(queue.enqueue("a", {"n": "cancelled"}))
+            await soon(lambda: proxy.faults["cut_before"] == 1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            proxy.cut_before(sha("submit"))
+            proxy.swallow_reply(sha("submit"))
+            assert int((await queue.enqueue("a", {"n": "next"})).id) == 1
+            assert (proxy.faults["cut_before"], proxy.faults["swallow_reply"]) == (2, 1)
+
+        at(proxy.url, main, connections=1)
+        assert redis.zcard(f"{{{namespace}}}:ready:a") == 1
+
     def test_time_outs_are_cancellations(self, at: At, proxy: FaultProxy) -> None:
         """asyncio.timeout around a request ends it, and the next one goes through."""
 
