@@ -17,6 +17,7 @@ from console.conftest import Cli
 from harness.processes import Child
 from harness.server import RealServer
 from harness.waiting import wait_until
+from redis import Redis
 
 from seatline.producer import Queue
 from seatline.worker import Handlers, Worker
@@ -215,16 +216,21 @@ def test_q16_killed_at_random_and_started_again_each_version_is_one_job(
     assert {f"{n}-{m}.dxf {1000 * (n + 1) + m}" for n in range(10) for m in range(4)} <= texts.keys()
 
 
-def test_q16_killed_while_it_only_takes(queue: Queue, start: Start, inbox: Path) -> None:
-    """Q16: a thousand files, a watch that is killed after some of them, ten times over."""
-    dice = random.Random(11)
-    for number in range(1000):
+def test_q16_killed_while_it_only_takes(queue: Queue, redis: Redis, namespace: str, start: Start, inbox: Path) -> None:
+    """Q16: two thousand files, a watch that is killed after some of them, ten times over."""
+    dice, most, cut = random.Random(11), 2000, 0
+    for number in range(most):
         write(inbox / f"{number}.dxf", "x", 1000 + number)
+
+    def taken() -> int:
+        return redis.zcard(f"{{{namespace}}}:ready:t")
+
     for _ in range(10):
         child = start("--settle", "50ms")
-        before = sum(versions(queue).values())
-        goal = before + dice.randrange(1, 80)
-        wait_until(lambda: sum(versions(queue).values()) >= goal or not child.running, 20)  # noqa: B023
+        goal = min(most, taken() + dice.randrange(1, 80))
+        wait_until(lambda: taken() >= goal, 20)  # noqa: B023
         child.kill()
+        cut += taken() < most
+    assert cut >= 3, "it was too quick to be killed in the middle"
     assert start("--once").wait(30) == 0
-    assert versions(queue) == {f"{number}.dxf {1000 + number}": 1 for number in range(1000)}
+    assert versions(queue) == {f"{number}.dxf {1000 + number}": 1 for number in range(most)}
