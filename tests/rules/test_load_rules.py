@@ -19,6 +19,7 @@ from harness.processes import Child
 from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
+from rules.support import job_hash
 
 from seatline.producer import Queue
 from seatline.producer.load import Bad, Input, Load, Outcome, Shape
@@ -457,21 +458,22 @@ class TestCsv:
         assert_each_once(redis, namespace, 3_000)
 
 
-def test_words_are_those_of_a_job(queue: Queue, file: Callable[..., Path]) -> None:
-    """What a load makes of a line is what `enqueue` makes of the same job."""
-    params = {"file": "x" * 200, "n": [1, {"a": None}]}
-    said = [{"type": "a", "params": params}, {"type": "a", "params": params, "priority": 3, "result_ttl": 5}]
-    outcome, _ = load(queue, file("\n".join(map(json.dumps, said)).encode()), Shape(tenant="v", title="T", tags=("x",)))
-    tags = ["x", f"load:{outcome.id}"]
-    queue.enqueue_many(
-        [
-            Job("a", params, 100, None, "v", "T", tags),
-            Job("a", params, 3, None, "v", "T", tags, result_ttl=5),
-        ]
+def test_words_are_those_of_a_job(queue: Queue, file: Callable[..., Path], redis: Redis, namespace: str) -> None:
+    """What a load stores for a line is what `enqueue` stores for the same job, field by field."""
+    wanted: list[dict[str, Any]] = [
+        {"params": {}}, {"params": {"file": "x" * 50}}, {"params": {"file": "x" * 62}}, {"params": {"file": "x" * 900}},
+        {"params": {"file": "x" * 2_000, "n": [1, {"a": None}]}}, {"params": {"n": 1}, "priority": 3},
+        {"params": {"n": 1}, "result_ttl": 5, "uses": {"vault": 1}}, {"params": {"n": 1}, "type": "b", "tags": ["y"]},
+    ]  # fmt: skip
+    lines = "\n".join(json.dumps({"type": "a", **each}) for each in wanted)
+    outcome, _ = load(queue, file(lines.encode()), Shape(tenant="v", title="T", tags=("x",)))
+    for each in wanted:
+        each["tags"] = ["x", f"load:{outcome.id}", *each.get("tags", ())]
+    ids = queue.enqueue_many(
+        Job(**{"type": "a", "priority": 100, "tenant": "v", "title": "T", **each}) for each in wanted
     )
-    loaded_late, loaded, late, soon = sorted(
-        ({name: getattr(record, name) for name in ("type", "priority", "params", "tenant", "title", "tags")}
-         for record in queue.jobs()), key=lambda each: -each["priority"],
-    )  # fmt: skip
-    assert loaded_late == loaded
-    assert late == soon
+    for number, id_ in enumerate(ids, 1):
+        loaded, enqueued = (list(job_hash(redis, namespace, each).items()) for each in (f"{number:016}", id_))
+        assert [pair for pair in loaded if pair[0] != b"created"] == [
+            pair for pair in enqueued if pair[0] != b"created"
+        ]

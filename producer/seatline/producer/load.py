@@ -234,7 +234,7 @@ class Load:
         store = self._queue.store
         while True:
             lines = loads.Lines(batch.start, batch.before, batch.end, batch.mark, len(batch.bad), batch.last)
-            call = loads.load(self.outcome.id, self._digest, self._queue.by, lines, batch.jobs)
+            call = loads.load(self.outcome.id, self._digest, self._queue.by, lines, batch.jobs, batch.frames)
             answer = store.run(call, self._patience())
             if isinstance(answer, Unfit):
                 _put_aside(batch, answer)
@@ -294,7 +294,7 @@ def _put_aside(batch: Batch, unfit: Unfit) -> None:
     """Take the job that the server cannot take out of its batch, and all that have the same fault, where we can see it."""
     wrong = {unfit.index}
     if unfit.word == "tenant":
-        wrong |= {at for at, words in enumerate(batch.jobs) if lacks_tenant(words)}
+        wrong |= {at for at, words in enumerate(batch.jobs) if lacks_tenant(batch, words)}
     for at in sorted(wrong):
         batch.bad.append(bad_line(batch.numbers[at], batch.texts[at], unfit.reason))
     kept = [at for at in range(len(batch.jobs)) if at not in wrong]

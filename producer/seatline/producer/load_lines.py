@@ -127,7 +127,8 @@ class Input:
 class Batch:
     """Lines that belong to one call: those behind ``start`` up to ``end``; digests of all lines up to there.
 
-    ``last``: there is no further line. ``numbers`` and ``texts`` are those of ``jobs``, each of which is in words.
+    ``last``: there is no further line. ``numbers`` and ``texts`` are those of ``jobs``, each of which is in words; those that
+    have much in common are short, and have that in one of ``frames``, which ``kinds`` finds by type and priority.
     """
 
     start: int
@@ -137,6 +138,8 @@ class Batch:
     size: int = 0
     last: bool = False
     jobs: list[Words] = field(default_factory=list[Words])
+    frames: list[Words] = field(default_factory=list[Words])
+    kinds: dict[tuple[object, object], int] = field(default_factory=dict[tuple[object, object], int])
     numbers: list[int] = field(default_factory=list[int])
     texts: list[bytes] = field(default_factory=list[bytes])
     bad: list[Bad] = field(default_factory=list[Bad])

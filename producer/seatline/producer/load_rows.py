@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any, Final, cast
 
 from seatline.producer.load_lines import LINE_MOST, Bad, Batch, Lines, Shape, Words
-from seatline.shared.codec import pack_params, pieces
+from seatline.shared.codec import PIECE, pack_params, pieces
 from seatline.shared.errors import InvalidInput
 from seatline.shared.job import Job, job_words
 
@@ -71,9 +71,11 @@ def _not_utf8(line: bytes, error: UnicodeDecodeError) -> InvalidInput:
     return InvalidInput(f"not UTF-8: {place}. Convert the file, such as with iconv.")
 
 
-def lacks_tenant(words: Words) -> bool:
-    """Whether a job in words names no tenant."""
-    return "tenant" not in words[_HEAD + 1 :: 2]
+def lacks_tenant(batch: Batch, words: Words) -> bool:
+    """Whether a job of a batch names no tenant."""
+    short = str(words[0]).startswith("=")
+    said = batch.frames[int(str(words[0])[1:].partition(":")[0])][_HEAD:] if short else words[_HEAD + 1 :]
+    return "tenant" not in said[::2]
 
 
 def bad_line(number: int, line: bytes, reason: str) -> Bad:
@@ -88,19 +90,29 @@ class _Jobs:
     def __init__(self, lines: Lines, shape: Shape, tag: str) -> None:
         self.lines, self.shape = lines, shape
         self._tags = (*shape.tags, tag)
-        self._frames: dict[tuple[object, object], tuple[Words, Words]] = {}
+        self._frames: dict[tuple[object, object], Words] = {}
 
-    def plain(self, type_: object, priority: object, params: object) -> Words:
-        """Return the words of a job that says no more than this; all but the params are made once and kept."""
+    def plain(self, batch: Batch, type_: object, priority: object, params: object) -> Words:
+        """Return the words of a job that says no more than this: all but its params is in a frame, made once and kept."""
+        number = batch.kinds.get((type_, priority)) if type(priority) is int and type(type_) is str else None
+        if number is None:
+            number = self._frame(batch, type_, priority)
+        packed = pack_params(cast("Any", params))
+        if len(packed) <= PIECE:
+            return [f"={number}:1", packed]
+        cut = pieces("params", packed)[1::2]
+        return [f"={number}:{len(cut)}", *cut]
+
+    def _frame(self, batch: Batch, type_: object, priority: object) -> int:
         frame = self._frames.get((type_, priority)) if type(priority) is int and type(type_) is str else None
         if frame is None:
             words = job_words(self._job({"type": type_, "priority": priority}))
-            frame = words[1:_PARAMS_AT], words[_PARAMS_AT + 2 :]
+            frame = [*words[1:_PARAMS_AT], *words[_PARAMS_AT + 2 :]]
             if len(self._frames) < FRAMES_MOST:
                 self._frames[type_, priority] = frame
-        cut = pieces("params", pack_params(cast("Any", params)))
-        head, tail = frame
-        return [str(len(head) + len(cut) + len(tail) - _HEAD), *head, *cut, *tail]
+        batch.frames.append(frame)
+        batch.kinds[type_, priority] = len(batch.frames) - 1
+        return len(batch.frames) - 1
 
     def words(self, said: dict[str, Any]) -> Words:
         """Return the words of a job with all that its line says of it."""
@@ -165,7 +177,7 @@ class _JsonRows(_Jobs):
             text = _text(line, number).strip()
             if not text:
                 return line
-            batch.jobs.append(self._read(text))
+            batch.jobs.append(self._read(batch, text))
         except _NotLinesError:
             raise
         except InvalidInput as error:
@@ -175,7 +187,7 @@ class _JsonRows(_Jobs):
         batch.texts.append(line)
         return line
 
-    def _read(self, text: str) -> Words:
+    def _read(self, batch: Batch, text: str) -> Words:
         value = self._value(text)
         if type(value) is not dict:
             if type(value) is list and self.lines.number == 1:
@@ -185,9 +197,9 @@ class _JsonRows(_Jobs):
             raise InvalidInput(f'{text[:60]!r} is no object. Each line is one, such as {{"type": ..., "params": ...}}.')
         said, shape = cast("dict[str, Any]", value), self.shape
         if shape.type is not None and "params" not in said:
-            return self.plain(shape.type, shape.priority, said)
+            return self.plain(batch, shape.type, shape.priority, said)
         if said.keys() <= _FEW and "type" in said:
-            return self.plain(said["type"], said.get("priority", shape.priority), said.get("params", {}))
+            return self.plain(batch, said["type"], said.get("priority", shape.priority), said.get("params", {}))
         return self.words(said)
 
     def _value(self, text: str) -> Any:
@@ -263,7 +275,7 @@ class _CsvRows(_Jobs):
             if self._wrong:
                 raise self._wrong
             if row:
-                batch.jobs.append(self._read(row))
+                batch.jobs.append(self._read(batch, row))
         except InvalidInput as error:
             batch.bad.append(bad_line(number, b"".join(self._raw), str(error)))
             return b"".join(self._raw)
@@ -273,7 +285,7 @@ class _CsvRows(_Jobs):
             batch.texts.append(line)
         return line
 
-    def _read(self, row: list[str]) -> Words:
+    def _read(self, batch: Batch, row: list[str]) -> Words:
         names = self._names
         if len(row) != len(names):
             raise InvalidInput(f"{len(row)} values, where the header has {len(names)} columns.")
@@ -286,7 +298,7 @@ class _CsvRows(_Jobs):
                 said[name[1:]] = _number(name[1:], value) if name in {"@priority", "@delay"} else str(value)
         type_, priority = said.get("type", self.shape.type), said.get("priority", self.shape.priority)
         if said.keys() <= _FEW and type_ is not None:
-            return self.plain(type_, priority, params)
+            return self.plain(batch, type_, priority, params)
         return self.words({**said, "params": params})
 
 

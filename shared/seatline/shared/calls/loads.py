@@ -64,19 +64,30 @@ class Unfit:
     reason: str
 
 
-def load(name: str, shape: str, by: str, lines: Lines, jobs: Sequence[Sequence[str | bytes]]) -> Call[Position | Unfit]:
-    """Take the jobs of these lines (each as ``job_words`` wrote it), all or none, if the load is at ``lines.start``.
+def load(
+    name: str,
+    shape: str,
+    by: str,
+    lines: Lines,
+    jobs: Sequence[Sequence[str | bytes]],
+    frames: Sequence[Sequence[str | bytes]] = (),
+) -> Call[Position | Unfit]:
+    """Take the jobs of these lines, all or none, if the load is at ``lines.start``.
+
+    Each job is as ``job_words`` wrote it, or ``=frame:pieces`` and the pieces of its params: all else is in its frame.
 
     Idempotent by nature: sent again, it finds the load at ``lines.end``.
     """
     words: list[Word] = [name, lines.start, lines.before, lines.end, lines.mark, shape, lines.rejected]
-    words += ["1" if lines.last else "", by, int(LOAD_LIFE * 1000), len(jobs)]
+    words += ["1" if lines.last else "", by, int(LOAD_LIFE * 1000), len(jobs), len(frames)]
+    for frame in frames:
+        words += (len(frame), *frame)
     for job in jobs:
         words += job
 
     def unfit(reply: Sequence[Any]) -> Unfit:
         index, word = int(reply[1]), text(reply[0])
-        token = text(jobs[index][2]).partition(" ")[0]
+        token = text(jobs[index][2]).partition(" ")[0] if word == "token" else ""
         other = text(reply[2]) if len(reply) > 2 else ""  # noqa: PLR2004 - only a duplicate has more
         other = f"job {int(other)}" if other.isdigit() else "another line of the same batch"
         reasons = {
