@@ -30,10 +30,12 @@ IDLE = {
     "pool_remove-busy", "resubmit-refused", "resubmit-step", "remove-step", "order_act-missing", "order_act-goto_running",
 }  # fmt: skip
 #: To lift a gate or a window takes something away, and so does to resume or remove a schedule, to replace an order, or to
-#: define what is defined already; whoever takes free seats leaves the pool's line first.
+#: define what is defined already; whoever takes free seats leaves the pool's line first; a load that is told where it is
+#: writes nothing.
 LET_THROUGH = {
     "gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift", "chain_gate-lifted",
-    "order_start-replace", "chain_define-same",
+    "order_start-replace", "chain_define-same", "trigger_remove", "trigger_remove-missing",
+    "load-unfit", "load-elsewhere",
 }  # fmt: skip
 
 
