@@ -148,7 +148,7 @@ class ProgramSession:
         """
         listener = self._store.listener(self._wanted.token)
         try:
-            self._store.talk(self._wanted.taken(), listener)
+            self._store.talk(self._wanted.taken(self._store.keys), listener)
         finally:
             listener.close()
         self._stop.clear()
@@ -208,15 +208,16 @@ class Wanted:
             f"program:{name}:{token}",
         )
 
-    def taken(self) -> Talk[None]:
+    def taken(self, keys: Keys) -> Talk[None]:
         """Wait for the seats and take them; whoever is interrupted meanwhile leaves none behind, and no place in the line."""
         end = None if self.timeout is None else time.monotonic() + self.timeout
-        place, perhaps = "", False
+        # Its place is known before it asks: whoever is interrupted while he asks could not give back one he was not told.
+        place, asked = (yield from ask(verbs.place(keys, self.owner, self.seats))), False
         try:
             while True:
                 left = 60.0 if end is None else end - time.monotonic()
                 asks = 0 if left <= 0 else int(ASKS * 1000)
-                perhaps = True
+                asked = True
                 word, detail = yield from ask(
                     verbs.open_session(
                         self.pool, self.owner, self.seats, ttl_ms=int(self.ttl * 1000), priority=self.priority,
@@ -225,16 +226,17 @@ class Wanted:
                 )  # fmt: skip
                 if word == "ok":
                     return
-                place, perhaps = detail or place, False
                 if word == "never":
+                    asked = False
                     raise InvalidInput(
                         f"seats: {self.seats} of pool {self.pool} can never be had; it has {detail} less external use."
                     )
                 if left <= 0:
+                    asked = False
                     raise TimeoutError(f"pool {self.pool}: {self.seats} seats were not free within {self.timeout} s.")
                 yield from rest(left)
         except BaseException as error:
-            if place or (perhaps and (isinstance(error, OutcomeUnknown) or not isinstance(error, Exception))):
+            if asked and (isinstance(error, OutcomeUnknown) or not isinstance(error, SeatlineError)):
                 with contextlib.suppress(SeatlineError):  # the server is away: what is held there expires
                     yield from ask(verbs.close_session(self.pool, self.owner, self.seats, place))
             raise

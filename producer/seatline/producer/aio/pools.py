@@ -111,7 +111,7 @@ class AsyncProgramSession:
         """
         listener = await self._store.listener(self._wanted.token)
         try:
-            await self._store.talk(self._wanted.taken(), listener)
+            await self._store.talk(self._wanted.taken(self._store.keys), listener)
         finally:
             listener.drop()
         self._stop.clear()

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatline.shared.calls.base import Call, Refusal, Word, text
+from seatline.shared.calls.base import Call, Read, Refusal, Word, text
 from seatline.shared.errors import NoSuchPool, PoolBusy
+from seatline.shared.keys import Keys
 
-__all__ = ["close_session", "open_session", "refused_pool", "remove_pool", "renew_session", "set_external", "set_pool"]
+__all__ = [
+    "close_session",
+    "open_session",
+    "place",
+    "refused_pool",
+    "remove_pool",
+    "renew_session",
+    "set_external",
+    "set_pool",
+]
 
 
 def _missing(name: str) -> dict[str, Refusal]:
@@ -61,6 +71,11 @@ def open_session(
 
     words = (pool, owner, seats, ttl_ms, priority, place, asks_ms)
     return Call("session_open", words, parse, _missing(pool), also={"waits": parse, "never": parse})
+
+
+def place(keys: Keys, owner: str, seats: int) -> Read[str]:
+    """Return the place in a pool's line of whoever asks for seats now: after all that came before."""
+    return Read([("GET", keys("seq"))], lambda replies: f"{int(replies[0] or 0):016}:{owner}|{seats}")
 
 
 def renew_session(pool: str, owner: str, seats: int, ttl_ms: int) -> Call[int]:

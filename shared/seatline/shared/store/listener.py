@@ -56,13 +56,6 @@ class Listener:
                 self.wait(seconds)
         return self.name
 
-    def wait_or_look(self, seconds: float, *, rename: bool = True) -> None:
-        """Wait as :meth:`rest` does."""
-        name = self.name
-        self.rest(seconds)
-        if not rename:
-            self.name = name
-
     def close(self) -> None:
         """Close the connection; a wait in another thread ends."""
         with contextlib.suppress(Exception):
