@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from harness.server import RealServer
@@ -20,6 +24,7 @@ from rules.step_worker import StepWorker
 from rules.support import Gate, ThreadWorker, Trace, client_calls
 
 from seatline.producer import AsyncQueue, Chain, Job, Queue, Step
+from seatline.shared import embedded
 from seatline.shared.calls.base import Read
 from seatline.shared.errors import (
     Closed,
@@ -27,6 +32,7 @@ from seatline.shared.errors import (
     JobCancelled,
     JobFailed,
     JobLost,
+    NoEmbeddedServer,
     NoSuchChain,
     NoSuchJob,
     NoSuchOrder,
@@ -609,3 +615,42 @@ def test_two_event_loops_at_once(server: RealServer, namespace: str, redis: Redi
         thread.join()
     assert told == [None, None]
     assert redis.zcard(f"{{{namespace}}}:ready:a") == 400
+
+
+class TestNoServerIsNamed:
+    def test_the_embedded_server(self, monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
+        """It is started at the first use, or by ``async with``, and not on the event loop; started again if it is gone."""
+        folder = Path(tempfile.mkdtemp(prefix="seat-"))
+        for name in [name for name in os.environ if name.startswith("SEATLINE_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("SEATLINE_STATE", str(folder))
+        queue = AsyncQueue(namespace=namespace)
+        assert repr(queue) == f"<AsyncQueue {namespace} at the embedded server>"
+
+        async def main() -> None:
+            async with queue:
+                assert "the embedded" not in repr(queue)
+                assert int((await queue.enqueue("a")).id) == 1
+                await asyncio.to_thread(embedded.stop)
+                assert await queue.handle(1).state() == "ready"
+                handles = await asyncio.gather(*(queue.enqueue("a") for _ in range(20)))
+                assert len({handle.id for handle in handles}) == 20
+
+        try:
+            asyncio.run(main())
+        finally:
+            embedded.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def test_it_may_be_forbidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("SEATLINE_URL", raising=False)
+        monkeypatch.setenv("SEATLINE_EMBEDDED", "never")
+
+        async def main() -> None:
+            with pytest.raises(NoEmbeddedServer):
+                async with AsyncQueue():
+                    pass
+            with pytest.raises(NoEmbeddedServer):
+                await AsyncQueue().enqueue("a")
+
+        asyncio.run(main())
