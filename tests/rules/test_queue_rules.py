@@ -375,13 +375,14 @@ class TestCancel:
     def test_q23_exactly_one_wins_a_race(
         self, queue: Queue, start_worker: StartWorker, redis: Redis, namespace: str
     ) -> None:
-        """Q23: 300 jobs are cancelled from one end while a worker takes them from the other: each has one fate."""
+        """Q23: 1,000 jobs are cancelled from one end while a worker takes them from the other: each has one fate."""
         queue.pause()
-        ids = queue.enqueue_many(Job("a") for _ in range(300))
+        ids = queue.enqueue_many(Job("a") for _ in range(1000))
         trace = Trace("a")
         start_worker(trace.handlers, slots=4)
         wait_until(lambda: idle_slots(queue) == 4)
         queue.resume()
+        wait_until(lambda: len(trace.ids) > 104)
         said: dict[str, str] = {}
         for job_id in (each for pair in zip(reversed(ids), ids[100:], strict=False) for each in pair):
             if job_id not in said:
@@ -390,7 +391,7 @@ class TestCancel:
                 except WrongState:
                     said[job_id] = "ended"
         wait_until(lambda: not list(queue.jobs()))
-        assert_one_place(redis, namespace, 300)
+        assert_one_place(redis, namespace, 1000)
         began, states = set(trace.ids), {job_id: queue.job(job_id).state for job_id in ids}
         assert len(trace.ids) == len(began), "a job ran twice"
         for job_id, word in said.items():

@@ -45,7 +45,7 @@ class NoTargetError(OSError):
     """The folder to which files are moved cannot be had."""
 
 
-def ending_of(what: str, text: str, watched: str, *, delete: bool = True) -> Ending:
+def ending_of(what: str, text: object, watched: str, *, delete: bool = True) -> Ending:
     """Read ``keep``, ``delete`` or ``move:DIR``; ``watched`` is the folder that is watched.
 
     Raises:

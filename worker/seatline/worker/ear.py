@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from seatline.shared.errors import SeatlineError
 from seatline.shared.store import Store
@@ -15,6 +16,9 @@ from seatline.shared.store.listener import LONGEST
 __all__ = ["Ear"]
 
 log = logging.getLogger("seatline.worker")
+
+#: Jitter, no secret. Not the stream that everybody shares: a handler that seeds that one gets what it expects.
+CHANCE: Final = random.Random()  # noqa: S311
 
 
 class Ear:
@@ -53,7 +57,7 @@ class Ear:
                 if self._stop.is_set():
                     return
                 log.debug("the bell's connection: %s", error)
-                self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                self._stop.wait(pause * CHANCE.uniform(0.5, 1.0))
                 pause = min(2.0, pause * 2)
                 self._rung()
                 self._look()

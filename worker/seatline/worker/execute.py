@@ -46,6 +46,8 @@ from seatline.worker.sessions import Login, opened, opened_async, sessions_of
 __all__ = ["execute", "execute_async", "failed", "unbegun"]
 
 MESSAGE_MOST: Final = 2_000
+#: Jitter, no secret. Not the stream that everybody shares: a handler that seeds that one gets what it expects.
+CHANCE: Final = random.Random()  # noqa: S311
 TRACEBACK_MOST: Final = 16_000
 #: The same again would end the same.
 _HOPELESS: Final = (BadParams, InvalidInput, PayloadError)
@@ -125,7 +127,7 @@ def failed(
             report.error = (kind, message)
             return report
     if not isinstance(error, _HOPELESS):
-        pause = next_delay(handler.retry, ctx.attempt, error, random.random())  # noqa: S311 - jitter, no secret
+        pause = next_delay(handler.retry, ctx.attempt, error, CHANCE.random())
         if pause is not None:
             report.outcome, report.result_ms = "retry", int(pause * 1000)
             report.result = attempt_text(ctx.attempt, ctx._link.worker, kind, message, told).encode()  # noqa: SLF001 - as above

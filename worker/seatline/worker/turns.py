@@ -51,6 +51,8 @@ log = logging.getLogger("seatline.worker")
 
 #: An idle worker looks by itself this often (seconds), should a bell have been lost.
 LOOK: Final = 5.0
+#: Jitter, no secret. Not the stream that everybody shares: a handler that seeds that one gets what it expects.
+CHANCE: Final = random.Random()  # noqa: S311
 #: Jobs that the reports of one turn enqueue.
 JOBS_MOST: Final = 1_000
 #: A pool that is refused again and again counts as full for no longer than this (seconds, C16).
@@ -269,7 +271,7 @@ class Turns:
             jobs = self._still_ours(told.jobs) if late and told.jobs else list(told.jobs)
             for taken in jobs:
                 self.held[taken.id, taken.token] = Hold(taken.id, taken.token, self._worker)
-            pause = LOOK * random.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001  # noqa: S311 - jitter
+            pause = LOOK * CHANCE.uniform(0.9, 1.0) if told.due < 0 else told.due / 1000 + 0.001
             self.look_at = time.monotonic() + pause
             if told.planned and self.planned(told.planned) and not jobs:
                 continue
@@ -387,7 +389,7 @@ class Turns:
                 if not said:
                     log.warning("%s This worker waits and goes on by itself.", error)
                 said, pause = True, min(10.0, pause * 2)
-                self._pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                self._pause(pause * CHANCE.uniform(0.5, 1.0))
 
     def _pause(self, seconds: float) -> None:
         """Sleep, but not beyond the end of patience."""

@@ -304,9 +304,9 @@ local function orders()
       end
       for _, id in ipairs(old) do
         local o = self.read(id)
-        if o then
+        if o and o.state == state then
           self.erase(o, 'trimmed')
-        else  -- a damaged record
+        elseif not o then  -- a damaged record
           redis.call('ZREM', key, id)
           redis.call('DEL', ns .. 'order:' .. id, ns .. 'order:' .. id .. ':history')
           redis.call('HINCRBY', ns .. 'about', 'trimmed', 1)
