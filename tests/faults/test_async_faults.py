@@ -423,6 +423,20 @@ class TestEventLoops:
             assert name not in [client["name"] for client in redis.client_list()]
         gc.collect()
 
+    @pytest.mark.filterwarnings("ignore::ResourceWarning")
+    def test_a_loop_that_is_gone_while_others_are_in_line(self, namespace: str, server: RealServer) -> None:
+        """Closed at the moment at which one of them was given a lane: nobody else is given it, and nobody complains."""
+        queue = AsyncQueue(server.url, namespace=namespace, connections=1)
+        loop = asyncio.new_event_loop()
+        tasks = [loop.create_task(queue.enqueue("a")) for _ in range(4)]
+        loop.run_until_complete(tasks[0])
+        loop.close()
+        for task in tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        del task, tasks
+        gc.collect()
+        assert asyncio.run(queue.enqueue("a")).id
+
     @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
     def test_a_loop_that_is_simply_gone(self, namespace: str, server: RealServer, redis: Redis) -> None:
         """Closed with connections open and a request under way: the next loop is not poisoned."""

@@ -76,9 +76,11 @@ class Lanes:
 
     def give(self, wire: AsyncWire) -> None:
         """Give a lane back: to the first in line, if there is one."""
-        if self._line:
-            self._line.popitem(last=False)[0].set_result(wire)
-            return
+        while self._line:
+            place, _ = self._line.popitem(last=False)
+            if not place.get_loop().is_closed():  # else nobody is there any more
+                place.set_result(wire)
+                return
         self._taken.discard(wire)
         if self._closed:
             wire[0].drop()
