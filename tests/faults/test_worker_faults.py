@@ -630,7 +630,8 @@ class TestWorkers:
             assert [line.partition(" ")[2] for line in job.log()] == ["kept"]
             assert (job.record().progress, job.record().attempt) == ("1/2", 1)
         worker.child.terminate()
-        assert worker.child.wait(SOON) == 0
+        # 120 is the interpreter's own word, at its very end: what stood in the buffer of stderr could not be written.
+        assert worker.child.wait(SOON) in ({0, 120} if redirected == "2>/dev/full" else {0})
 
     def test_f21_a_result_that_cannot_be_kept(self, start: Callable[..., Started], yard: Yard, queue: Queue) -> None:
         """result not serialisable / too large: failed with that reason, not tried again; lease and seats released."""
