@@ -1,7 +1,9 @@
 """The built wheel: what is in it, and that it works where no source file can be reached.
 
-``python -S`` leaves out the site folders' .pth files, and with them an editable installation of this checkout; the
-dependencies come back through PYTHONPATH, behind the wheel.
+``python -S`` leaves out the site folders, and with them whatever installation of this package the tests run from; the
+dependencies come back through PYTHONPATH, behind the wheel, as links to them alone. The site folder itself would not do:
+it may hold this package, or what is left of it. pip leaves an empty ``seatline`` behind where an editable installation
+takes the place of a plain one, and that is a piece of the namespace as good as any.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Built(NamedTuple):
     wheel: Path
     source: Path  # the source archive
     site: Path  # where the wheel is installed, alone
+    libraries: Path  # what it depends on, without it
 
     @property
     def files(self) -> set[str]:
@@ -42,13 +45,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     site = home / "site"
     alone = ["--no-index", "--no-deps", "--target", str(site)]
     run([sys.executable, "-m", "pip", "install", "--quiet", *alone, str(wheel)])
-    return Built(wheel, source, site)
+    libraries = home / "libraries"
+    link_others({Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}, libraries)
+    return Built(wheel, source, site, libraries)
 
 
 def build(tree: Path, into: Path, *targets: str) -> None:
     """Build ``targets`` (default: both) with the tool of pyproject.toml, which is among the tests' dependencies."""
     chosen = [word for target in targets for word in ("-t", target)]
     run([sys.executable, "-m", "hatchling", "build", *chosen, "-d", str(into)], cwd=tree)
+
+
+def link_others(sites: set[Path], into: Path) -> None:
+    """Make ``into``, and in it a link to all that is installed in the site folders but this package."""
+    into.mkdir()
+    for name, path in {each.name: each for site in sites for each in site.iterdir()}.items():
+        if not name.lstrip("_").startswith("seatline"):
+            (into / name).symlink_to(path)
 
 
 def run(command: list[str], *, cwd: Path = ROOT, environ: dict[str, str] | None = None) -> str:
@@ -59,9 +72,8 @@ def run(command: list[str], *, cwd: Path = ROOT, environ: dict[str, str] | None 
 
 def outside(built: Built, tmp_path: Path, *command: str) -> str:
     """Run Python on the installed wheel and its dependencies, from an empty folder."""
-    libraries = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SEATLINE_", "PYTHON"))}
-    environ["PYTHONPATH"] = os.pathsep.join([str(built.site), *libraries])
+    environ["PYTHONPATH"] = os.pathsep.join([str(built.site), str(built.libraries)])
     return run([sys.executable, "-S", *command], cwd=tmp_path, environ=environ)
 
 
@@ -122,6 +134,15 @@ def test_the_sources_are_out_of_reach(built: Built, tmp_path: Path) -> None:
     """What the tests below rest on."""
     told = outside(built, tmp_path, "-c", "import seatline; print(*seatline.__path__, sep='\\n')")
     assert told.split("\n") == [str(built.site / "seatline"), ""]
+
+
+def test_what_another_installation_left_is_out_of_reach(tmp_path: Path) -> None:
+    site, into = tmp_path / "site", tmp_path / "libraries"
+    for name in ("click", "seatline", "seatline-0.1.0.dist-info"):
+        (site / name).mkdir(parents=True)
+    (site / "_seatline.pth").touch()
+    link_others({site}, into)
+    assert [each.name for each in into.iterdir()] == ["click"]
 
 
 @pytest.mark.parametrize("command", [("-m", "seatline.console.main"), ("{site}/bin/seatline",)])
