@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -189,6 +190,17 @@ def test_a_reader_that_goes_away_is_no_error(server: Any, namespace: str) -> Non
         assert child.stderr
         assert child.stderr.read() == ""
         assert child.wait(20) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", sys.executable, "-m", "seatline.console.main", "enqueue"],
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == 2
 
 
 def test_it_runs_as_a_module(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
@@ -17,6 +18,7 @@ import click
 
 from seatline.console.command import Group
 from seatline.console.target import Target, target_of
+from seatline.shared.streams import drop_unwritten_errors
 
 __all__ = ["main", "seatline"]
 
@@ -108,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         # Whoever read our output has seen enough; the interpreter must not trip over it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
+    drop_unwritten_errors()
     sys.exit(code)
 
 
@@ -144,7 +147,8 @@ def _run(words: Sequence[str] | None, target: Target) -> int:
 def _usage(error: click.UsageError) -> int:
     """Say what is wrong with the words, on one line; a command that was called with none shows its help."""
     if error.ctx is None or type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     message = error.format_message().rstrip(".")
     stop = "" if message.endswith("?") else "."
@@ -157,7 +161,8 @@ def _say(message: str, code: int, verbose: int = 0) -> int:
 
         traceback.print_exc()
     lines = message.splitlines() or [""]
-    click.echo(f"seatline: {lines[0]}", err=True)
+    with suppress(OSError):  # nowhere to write: the exit code still tells
+        click.echo(f"seatline: {lines[0]}", err=True)
     return code
 
 

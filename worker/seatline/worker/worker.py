@@ -33,6 +33,7 @@ from seatline.shared.config import Settings
 from seatline.shared.errors import InvalidInput, WorkerStuck
 from seatline.shared.store import Store
 from seatline.shared.store.lane import client_id
+from seatline.shared.streams import drop_unwritten_errors, fill_standard_streams
 from seatline.worker.clock import Clock
 from seatline.worker.crew import Crew
 from seatline.worker.cycle import Classic, Normal
@@ -177,7 +178,7 @@ class Worker:
 
         """
         self._events.begin()
-        _fill_standard_streams()
+        fill_standard_streams()
         self._clock.at_once = burst or self.classic
         self._crew.fork()  # first of all: children must share no thread and no connection with this process
         with self._signals():
@@ -243,6 +244,7 @@ class Worker:
         done, back = self.summary.done, self.summary.handed_back + self.summary.interrupted
         said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done, {back} handed back"
         self._events.tell("shutdown", said, done=done, handed_back=back)
+        drop_unwritten_errors()
 
     # -- what others ask and say
 
@@ -313,15 +315,6 @@ class Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _fill_standard_streams() -> None:
-    """Open those that are closed on the null device: else a connection gets the number, and who prints writes into it."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest free number: this one
 
 
 def memory() -> int:
