@@ -37,7 +37,7 @@ def hold_on(ctx, seconds=30):
 
 @handlers.handler("hold.tight")
 def hold_tight(ctx, seconds=30):
-    time.sleep(seconds)
+    time.sleep(seconds)  # work
 """
 
 Start = Callable[..., Child]

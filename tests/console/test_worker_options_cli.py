@@ -64,7 +64,7 @@ def stubborn(ctx):
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
-            time.sleep(60)
+            time.sleep(60)  # work
         except BaseException:
             pass
 """
