@@ -1,4 +1,4 @@
-"""Queues and workers for the rules' tests, all on the test's own namespace and gone before its closing look."""
+"""Queues, workers and watches for the rules' tests, all on the test's own namespace and gone before its closing look."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from rules.order_hand import TYPES, Hand
 from rules.order_look import disagreements
 from rules.step_worker import MakeSteps, StepWorker
 from rules.support import ProcessWorker, ThreadWorker
+from rules.watched import SETTLE, MakeWatch
 
 from seatline.producer import Queue
+from seatline.producer.watch import Watch
 from seatline.worker import Handlers, Worker
 
 TESTS = Path(__file__).parents[1]
@@ -60,6 +62,33 @@ def hand(server: RealServer, namespace: str, redis: Redis) -> Iterator[Hand]:
     with contextlib.closing(FakeWorker(server.url, namespace, offer, slots=8)) as worker:
         yield Hand(worker)
         assert disagreements(redis, namespace) == []
+
+
+@pytest.fixture
+def fake(server: RealServer, namespace: str) -> Iterator[Callable[..., FakeWorker]]:
+    """Make fake workers: ``fake(a={"vault": 1}, slots=2)``, or ``fake({"a.b": {}})``; those that wait have looked once."""
+    made: list[FakeWorker] = []
+
+    def make(types: dict[str, dict[str, int]] | None = None, *, url: str | None = None, **more: Any) -> FakeWorker:
+        options = {name: more.pop(name) for name in ("slots", "lease", "block", "if_lost") if name in more}
+        made.append(FakeWorker(url or server.url, namespace, {**(types or {}), **more}, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+
+
+@pytest.fixture
+def idle(fake: Callable[..., FakeWorker]) -> Callable[..., FakeWorker]:
+    """A fake worker that has looked once and found nothing."""
+
+    def make(*args: Any, **options: Any) -> FakeWorker:
+        worker = fake(*args, **options)
+        assert worker.turn() == []
+        return worker
+
+    return make
 
 
 @pytest.fixture
@@ -124,3 +153,22 @@ def make_steps(server: RealServer, namespace: str) -> Iterator[MakeSteps]:
 def steps(make_steps: MakeSteps) -> StepWorker:
     """One of them, for the type ``t``, with 100 slots."""
     return make_steps()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """An empty folder to watch."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make_watch(queue: Queue, inbox: Path, tmp_path: Path) -> MakeWatch:
+    """Make watches for the type ``t`` with a short settle time, all with one memory."""
+
+    def make(**options: Any) -> Watch:
+        given = {"settle": SETTLE, "interval": 0.05, "memory": tmp_path / "memory.db", **options}
+        return Watch(given.pop("queue", queue), given.pop("folder", inbox), given.pop("type", "t"), **given)
+
+    return make

@@ -23,6 +23,7 @@ __all__ = [
     "ProcessWorker",
     "ThreadWorker",
     "Trace",
+    "add",
     "assert_one_place",
     "client_calls",
     "idle_slots",
@@ -30,6 +31,7 @@ __all__ = [
     "places",
     "run_counts",
     "run_lines",
+    "waiters",
 ]
 
 LOOK = """
@@ -176,6 +178,15 @@ def run_lines(folder: Path) -> list[tuple[str, int, int]]:
 def run_counts(folder: Path) -> Counter[str]:
     """Return how often each job was begun."""
     return Counter(job_id for job_id, _, _ in run_lines(folder))
+
+
+def add(queue: Queue, type_: str, priority: int = 10, **options: Any) -> str:
+    return queue.enqueue(type_, priority=priority, **options).id
+
+
+def waiters(queue: Queue, pool: str) -> list[str]:
+    """Return who stands in the pool's line: ids of jobs, names of programs."""
+    return [member.split(":")[2] if ":" in member else member for member, _ in queue.pools[pool].waiting]
 
 
 def idle_slots(queue: Queue) -> int:
