@@ -25,7 +25,7 @@ from seatline.shared.keys import PATTERNS
 pytestmark = pytest.mark.damaged
 
 #: Kinds of keys that are strings, for which a list is the wrong type; for all others a string is.
-TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:in_use|job:\d+:result")
+TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:(in_use|refused)|job:\d+:result")
 
 #: Kinds of keys whose wrong type some script meets only after its first write. Known and left so: no call of ours makes a
 #: key of another type, to ask for the TYPE of each key first would cost every turn a command a key, and the failure is

@@ -43,13 +43,14 @@ def refuse(queue: Queue, least_ms: int = LONG, most_ms: int = 10 * LONG, pool: s
 
 def length(queue: Queue, redis: Redis) -> int:
     """Return how long the last refusal is or was (ms)."""
-    return int(redis.hget(queue.store.keys.pool("vault"), "refused_ms") or 0)
+    return int((redis.get(queue.store.keys.pool("vault", "refused")) or b"0 0").split()[1])
 
 
 def ended(queue: Queue, redis: Redis, *, ago: int) -> None:
     """Let the refusal have ended so long ago (ms): what it says of itself is set back, and nobody waits."""
     now = queue.store.read(reads.server_time())
-    redis.hset(queue.store.keys.pool("vault"), "refused_until", now - ago)
+    key = queue.store.keys.pool("vault", "refused")
+    redis.set(key, f"{now - ago} {length(queue, redis)} w1", keepttl=True)
 
 
 def passed(queue: Queue, until: int) -> None:

@@ -56,10 +56,12 @@ order:<id>:each:<step>:jobs, ...:bad  zset    its jobs under way; elements to be
 orders:<state>                        zset    score = number; of failed, succeeded, cancelled: finished (epoch ms)
 running                               zset    score = lease deadline (epoch ms)
 finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
-pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority, refused_until,
-                                      hash    refused_ms, refused_by
+pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority
+                                      hash
 pool:<name>:sessions                  zset    <owner>|<n> -> deadline: the truth about who holds seats
 pool:<name>:in_use                    string  seats in use: a counter that expires and is then counted anew
+pool:<name>:refused                   string  until when the licence server's refusal counts, for how long (ms), whom it
+                                              refused; expires
 pool:<name>:waiting                   zset    who has the next claim: jobs and programs, by (priority, id)
 pool:<name>:callers                   zset    programs in that line -> until when their claim counts
 programs                              zset    <pool>|<owner>|<n> -> deadline: sessions that no job holds
@@ -110,7 +112,7 @@ PATTERNS: dict[str, str] = {
     r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",
     r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
     rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
-    rf"pool:{_NAME}:in_use": "expires",
+    rf"pool:{_NAME}(:in_use|:refused)": "expires",
     rf"worker:{_NAME}": "expires",
     r"offer:[0-9a-f]+": "expires",
     r"idle:[0-9a-f]+": "persistent",
@@ -153,7 +155,7 @@ class Keys:
         return self(f"ready:{type_}" if uses is None else f"ready:{type_}|{uses}")
 
     def pool(self, name: str, part: str = "") -> str:
-        """A pool's hash, or a part of it: sessions, in_use, waiting, callers."""
+        """A pool's hash, or a part of it: sessions, in_use, refused, waiting, callers."""
         return self(f"pool:{name}:{part}" if part else f"pool:{name}")
 
     def order(self, order_id: str, part: str = "") -> str:

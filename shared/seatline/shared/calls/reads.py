@@ -297,7 +297,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
     for name in names:
         commands += [
             ("HGETALL", keys.pool(name)),
-            ("GET", keys.pool(name, "in_use")),
+            ("MGET", keys.pool(name, "in_use"), keys.pool(name, "refused")),
             ("ZRANGE", keys.pool(name, "sessions"), 0, -1, "WITHSCORES"),
             ("ZRANGE", keys.pool(name, "waiting"), 0, 99, "WITHSCORES"),
         ]
@@ -306,7 +306,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
         now = int(replies[0][0]) * 1000 + int(replies[0][1]) // 1000
         records: list[PoolRecord | None] = []
         for i, name in enumerate(names):
-            flat, counter, held, line = replies[1 + 4 * i : 5 + 4 * i]
+            flat, (counter, told), held, line = replies[1 + 4 * i : 5 + 4 * i]
             known = _texts(flat)
             holders = tuple(Session.read(member, deadline) for member, deadline in _scores(held))
             if not known:
@@ -314,7 +314,7 @@ def pool_records(keys: Keys, names: Sequence[str]) -> Read[list[PoolRecord | Non
                 continue
             until = int(known.get("external_until", "0"))
             live = until > now
-            refused = int(known.get("refused_until", "0"))
+            refused = int(text(told).split()[0]) if told else 0
             records.append(
                 PoolRecord(
                     name=name,

@@ -28,13 +28,13 @@ local function pool_of(name)
   local pool = pools[name]
   if pool then return pool end
   local key = ns .. 'pool:' .. name
-  local v = redis.call('HMGET', key, 'capacity', 'external', 'external_until', 'keep', 'keep_priority',
-    'refused_until')
+  local v = redis.call('HMGET', key, 'capacity', 'external', 'external_until', 'keep', 'keep_priority')
+  local told = redis.call('MGET', key .. ':in_use', key .. ':refused')
   pool = {name = name, key = key, known = v[1] and true or false, capacity = tonumber(v[1] or 0), external = 0,
     keep = tonumber(v[4] or 0), keep_priority = tonumber(v[5] or 0), granted = {}, life = COUNTER_LIFE,
-    refused = tonumber(v[6] or 0) > now}
+    refused = tonumber(string.match(told[2] or '', '^%d+') or 0) > now}
   if v[2] and (not v[3] or tonumber(v[3]) > now) then pool.external = tonumber(v[2]) end
-  pool.used = tonumber(redis.call('GET', key .. ':in_use'))
+  pool.used = tonumber(told[1])
   if not pool.used then
     pool.used = 0
     for _, session in ipairs(redis.call('ZRANGE', key .. ':sessions', 0, -1)) do

@@ -24,15 +24,17 @@ local least_ms, most_ms, by = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local known = lane_known(lane, number, digest)
 if known then return known end
 local key = ns .. 'pool:' .. name
-local last = redis.call('HMGET', key, 'capacity', 'refused_until', 'refused_ms')
-if not last[1] then return lane_keep(lane, number, digest, {'missing'}) end
-local till, length = tonumber(last[2] or 0), tonumber(last[3] or 0)
+local capacity, last = redis.call('HGET', key, 'capacity'), redis.call('GET', key .. ':refused')
+if not capacity then return lane_keep(lane, number, digest, {'missing'}) end
+local till, length = string.match(last or '0 0 ', '^(%d+) (%d+) ')
+till, length = tonumber(till or 0), tonumber(length or 0)
 if till <= now then
   local again = now - till < length
   length = again and math.max(least_ms, math.min(2 * length, most_ms)) or least_ms
   till = now + length
   redis.call('ZREM', key .. ':waiting', '')  -- a full server lets the rest through: it drains, and is not asked in vain
-  redis.call('HSET', key, 'refused_until', till, 'refused_ms', length, 'refused_by', by)
+  -- Not in the pool's hash: who may say this may not change its capacity (Q18). It is remembered for as long again.
+  redis.call('SET', key .. ':refused', string.format('%.0f %.0f ', till, length) .. by, 'PX', 2 * length)
   look_everywhere()  -- whoever waits for this pool claims nothing, here or elsewhere
   seats_done()
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name, 'refused', by)

@@ -24,7 +24,7 @@ local held = redis.call('ZCARD', key .. ':sessions')
 if redis.call('EXISTS', key) == 0 then return lane_keep(lane, number, digest, {'missing'}) end
 if held > 0 then return lane_keep(lane, number, digest, {'busy', held}) end
 redis.call('ZREM', key .. ':sessions', '')
-redis.call('DEL', key, key .. ':in_use', key .. ':waiting', key .. ':callers')
+redis.call('DEL', key, key .. ':in_use', key .. ':waiting', key .. ':callers', key .. ':refused')
 redis.call('SREM', ns .. 'pools', name)
 ring_everyone()
 look_everywhere()

@@ -21,7 +21,7 @@ local lane, number, digest, name, fields, FIRST = KEYS[2], ARGV[1], ARGV[2], ARG
 local known = lane_known(lane, number, digest)
 if known then return known end
 redis.call('HSET', ns .. 'pool:' .. name, unpack(ARGV, FIRST, FIRST + fields - 1))
-redis.call('HDEL', ns .. 'pool:' .. name, 'refused_until', 'refused_ms', 'refused_by')
+redis.call('DEL', ns .. 'pool:' .. name .. ':refused')
 local new = redis.call('SADD', ns .. 'pools', name)
 ring_everyone()
 look_everywhere()
