@@ -121,8 +121,7 @@ def stop(target: Target, name: str, step: str | None) -> None:
     What runs goes on. `seatline chains start` lets them go on.
     """
     with target.queue() as queue:
-        changed = queue.chains.stop(name, step)
-    click.echo(f"{_what(name, step)} {'is stopped' if changed else 'was stopped already'}")
+        _tell(name, step, queue.chains.stop(name, step), "is stopped", "was stopped already")
 
 
 @chains.command(epilog="Example: seatline chains start release publish")
@@ -132,8 +131,7 @@ def stop(target: Target, name: str, step: str | None) -> None:
 def start(target: Target, name: str, step: str | None) -> None:
     """Let the orders go on that stand in front of a chain or step."""
     with target.queue() as queue:
-        changed = queue.chains.start(name, step)
-    click.echo(f"{_what(name, step)} {'goes on' if changed else 'was not stopped'}")
+        _tell(name, step, queue.chains.start(name, step), "goes on", "was not stopped")
 
 
 @chains.command(epilog="Example: seatline chains skip release announce")
@@ -146,8 +144,9 @@ def skip(target: Target, name: str, step: str) -> None:
     `seatline chains unskip` has it run again.
     """
     with target.queue() as queue:
-        changed = queue.chains.skip(name, step)
-    click.echo(f"{_what(name, step)} {'is passed' if changed else 'was passed already'} without running")
+        _tell(
+            name, step, queue.chains.skip(name, step), "is passed without running", "was passed already without running"
+        )
 
 
 @chains.command(epilog="Example: seatline chains unskip release announce")
@@ -157,9 +156,9 @@ def skip(target: Target, name: str, step: str) -> None:
 def unskip(target: Target, name: str, step: str) -> None:
     """Have orders run a step again that was skipped."""
     with target.queue() as queue:
-        changed = queue.chains.unskip(name, step)
-    click.echo(f"{_what(name, step)} {'runs again' if changed else 'was not skipped'}")
+        _tell(name, step, queue.chains.unskip(name, step), "runs again", "was not skipped")
 
 
-def _what(name: str, step: str | None) -> str:
-    return f"chain {name}" if step is None else f"step {step} of chain {name}"
+def _tell(name: str, step: str | None, changed: bool, now: str, before: str) -> None:
+    what = f"chain {name}" if step is None else f"step {step} of chain {name}"
+    click.echo(f"{what} {now if changed else before}")

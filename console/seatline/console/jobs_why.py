@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -27,22 +26,13 @@ def why_job(target: Target, job: str, *, output: str) -> None:
     holders), behind (jobs ahead of it); of a step of an order also stopped, full, orphaned. When the last one goes, the job
     starts.
     """
-    from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above
+    from seatline.console.obstacles import show_obstacles  # noqa: PLC0415 - `seatline --help` stays fast
 
     with target.queue() as queue:
         record = queue.job(job)
         obstacles = queue.handle(record.id).why()
-    if output == "json":
-        why = [obstacle_data(obstacle) for obstacle in obstacles]
-        click.echo(json.dumps({"id": record.id, "state": record.state, "why": why}, indent=2, ensure_ascii=False))
-        return
-    click.echo(f"job {int(record.id)} ({record.type}, priority {record.priority}) is {record.state}")
-    if not obstacles:
-        click.echo(f"  {clean(_without(record))}")
-    for obstacle in obstacles:
-        click.echo(f"  {clean(f'{obstacle.reason:<9}  {obstacle.message}')}")
-        click.echo(f"  {'':<9}  -> {clean(obstacle.action)}")
+    heading = f"job {int(record.id)} ({record.type}, priority {record.priority})"
+    show_obstacles(record, heading, obstacles, _without(record), output)
 
 
 def _without(job: JobRecord) -> str:

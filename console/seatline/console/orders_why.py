@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -26,23 +25,14 @@ def why_order(target: Target, order: str, *, output: str) -> None:
     Lists every obstacle: due, stopped and full (its chain or step), suspended, failed, setback, leaving, orphaned; and
     those of the jobs that its steps are, as `seatline jobs why` does. When the last one goes, the order goes on.
     """
-    from seatline.console.orders_many import order_shown  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.console.output import clean  # noqa: PLC0415 - as above
-    from seatline.console.records import obstacle_data  # noqa: PLC0415 - as above
+    from seatline.console.obstacles import show_obstacles  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.orders_many import order_shown  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
         handle = queue.order(order)
         record, obstacles = handle.record(), handle.why()
-    if output == "json":
-        why = [obstacle_data(obstacle) for obstacle in obstacles]
-        click.echo(json.dumps({"id": record.id, "state": record.state, "why": why}, indent=2, ensure_ascii=False))
-        return
-    click.echo(f"order {order_shown(record.id)} ({record.chain}, priority {record.priority}) is {record.state}")
-    if not obstacles:
-        click.echo(f"  {clean(_without(record))}")
-    for obstacle in obstacles:
-        click.echo(f"  {clean(f'{obstacle.reason:<9}  {obstacle.message}')}")
-        click.echo(f"  {'':<9}  -> {clean(obstacle.action)}")
+    heading = f"order {order_shown(record.id)} ({record.chain}, priority {record.priority})"
+    show_obstacles(record, heading, obstacles, _without(record), output)
 
 
 def _without(order: OrderRecord) -> str:
