@@ -24,6 +24,8 @@ from seatline.shared.store.lane import digest
 __all__ = ["START", "Real", "assemble", "clocked", "many_types"]
 
 START = 4_000_000_000_000  # in the year 2096
+#: Their replies say of each job what came of it.
+ACTS = {"cancel", "remove", "resubmit", "move"}
 
 CLOCK = """\
 local function clocked(command, key, ...)
@@ -140,6 +142,10 @@ class Real:
             words = [number, digest(call.script, call.words) + spoil, *words]
         reply = self._send(call.script, keys, words)
         word = text(reply[0])
+        if word == "ok" and call.script in ACTS:
+            told, *rest = text(reply[1]).split(" ")  # of the one job that these calls name
+            if told != "ok":
+                return told, tuple(rest)
         if word == "ok":
             return word, call.parse(reply)
         if word in call.also:

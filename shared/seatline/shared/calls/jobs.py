@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from seatline.shared.calls.base import Call, Refusal, Word, text
 from seatline.shared.errors import Closed, Conflict, Duplicate, NoSuchJob, SeatsLacking, TenantRequired, WrongState
 from seatline.shared.job import JobRecord
 
 __all__ = [
+    "ACT_MOST",
     "SUBMIT_MOST",
     "Accepted",
     "Batch",
+    "Chosen",
     "cancel",
+    "cancel_many",
     "gate",
     "lacking_told",
     "move",
+    "move_many",
     "remove",
+    "remove_many",
     "resubmit",
+    "resubmit_many",
     "submit",
     "wait",
 ]
 
+T = TypeVar("T")
+
 #: Jobs in one submit call.
 SUBMIT_MOST = 1000
+#: Jobs in one call of cancel, remove, resubmit or move: few enough that nobody waits for it.
+ACT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +125,6 @@ def submit(jobs: Sequence[Sequence[str | bytes]], *, strict: bool = False) -> Ca
     return Call("supersede" if newest else "submit", words, parse, refusals)
 
 
-def _by_id(job_id: str, verb: str, way_out: str) -> dict[str, Refusal]:
-    return {
-        "missing": lambda _: NoSuchJob(
-            f"job {int(job_id)}: no such job. It never existed, was removed, or was trimmed by retention."
-        ),
-        "state": lambda reply: WrongState(_not_in(int(job_id), text(reply[1]), verb, way_out)),
-    }
-
-
 def _not_in(number: int, state: str, verb: str, way_out: str) -> str:
     if state == "order":
         return (
@@ -133,32 +134,92 @@ def _not_in(number: int, state: str, verb: str, way_out: str) -> str:
     return f"job {number} is {state}: it cannot be {verb}. {way_out}"
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which jobs an act is for: those of ``ids`` (16 digits, at most :data:`ACT_MOST`) that still are as they were chosen.
+
+    ``states``: one of which a job must be in; none: any. ``moment``: one that ended after it (epoch ms) is left alone.
+    """
+
+    ids: Sequence[str]
+    states: Sequence[str] = ()
+    moment: int | None = None
+
+    def words(self, by: str, *more: Word) -> list[Word]:
+        """Return the words of such a call; ``more`` in place of the moment."""
+        return [by, " ".join(self.states), *(more or ["" if self.moment is None else self.moment]), *self.ids]
+
+
+def cancel_many(chosen: Chosen, by: str) -> Call[list[str]]:
+    """End jobs that wait, ask those that run to stop; returns what came of each, in order.
+
+    That is ``ok cancelled``, ``ok asked``, ``missing``, or ``state`` and the one in which it is.
+    """
+    return Call("cancel", chosen.words(by), _each)
+
+
+def remove_many(chosen: Chosen, by: str) -> Call[list[str]]:
+    """Forget jobs; returns of each ``ok`` and the state it was in, ``missing``, ``order``, or ``state`` and which."""
+    return Call("remove", chosen.words(by), _each)
+
+
+def resubmit_many(chosen: Chosen, by: str) -> Call[list[str]]:
+    """Make ended jobs ready again; returns of each ``ok`` and the state it had ended in, ``missing``, ``order``, ...
+
+    ``duplicate`` and the id of the job that has its key, or ``state`` and the one in which it is.
+    """
+    return Call("resubmit", chosen.words(by), _each)
+
+
+def move_many(chosen: Chosen, by: str, priority: int) -> Call[list[str]]:
+    """Give waiting jobs another priority; returns of each ``ok`` and its state and so on, ``missing``, or ``state`` ..."""
+    return Call("move", chosen.words(by, priority), _each)
+
+
+def _each(reply: Sequence[Any]) -> list[str]:
+    return [text(told) for told in reply[1:]]
+
+
+def _one(job_id: str, many: Call[list[str]], read: Callable[[Sequence[str]], T], verb: str, way_out: str) -> Call[T]:
+    """Make the call for one job: ``read`` is given the words behind ``ok``, and what is refused is raised."""
+    number = int(job_id)
+
+    def parse(reply: Sequence[Any]) -> T:
+        word, *rest = text(reply[1]).split(" ")
+        if word == "ok":
+            return read(rest)
+        if word == "missing":
+            raise NoSuchJob(f"job {number}: no such job. It never existed, was removed, or was trimmed by retention.")
+        if word == "duplicate":
+            told = f"job {number}: job {int(rest[0])} has its key (unique) now; wait for the end of that one."
+            raise Duplicate(told, id=rest[0])
+        raise WrongState(_not_in(number, rest[0] if rest else word, verb, way_out))
+
+    return Call(many.script, many.words, parse)
+
+
 def cancel(job_id: str, by: str) -> Call[str]:
     """End a waiting job at once ('cancelled'), ask a running one to stop ('asked')."""
-    refusals = _by_id(job_id, "cancelled", "It has already ended.")
-    return Call("cancel", (job_id, by), lambda reply: text(reply[1]), refusals)
+    return _one(job_id, cancel_many(Chosen([job_id]), by), "".join, "cancelled", "It has already ended.")
 
 
 def remove(job_id: str, by: str) -> Call[str]:
     """Forget a job; returns the state it was in."""
-    refusals = _by_id(job_id, "removed", "Cancel it first, or wait for its end.")
-    return Call("remove", (job_id, by), lambda reply: text(reply[1]), refusals)
+    return _one(job_id, remove_many(Chosen([job_id]), by), "".join, "removed", "Cancel it first, or wait for its end.")
 
 
 def resubmit(job_id: str, by: str) -> Call[str]:
     """Make an ended job ready again; returns the state it had ended in."""
-    refusals = _by_id(job_id, "resubmitted", "Only a job that has ended can be.")
-    refusals["duplicate"] = lambda reply: Duplicate(
-        f"job {int(job_id)}: job {int(text(reply[1]))} has its key (unique) now; wait for the end of that one.",
-        id=text(reply[1]),
-    )
-    return Call("resubmit", (job_id, by), lambda reply: text(reply[1]), refusals)
+    many = resubmit_many(Chosen([job_id]), by)
+    return _one(job_id, many, "".join, "resubmitted", "Only a job that has ended can be.")
 
 
 def move(job_id: str, by: str, priority: int) -> Call[tuple[str, int, int]]:
     """Give a waiting job another priority; returns its state, the old priority, the jobs ahead in its line (-1: scheduled)."""
-    refusals = _by_id(job_id, "moved", "Only a waiting job has a place.")
-    return Call("move", (job_id, by, priority), lambda r: (text(r[1]), int(r[2]), int(r[3])), refusals)
+    many = move_many(Chosen([job_id]), by, priority)
+    return _one(
+        job_id, many, lambda told: (told[0], int(told[1]), int(told[2])), "moved", "Only a waiting job has a place."
+    )
 
 
 def gate(type_: str, kind: str, by: str) -> Call[bool]:

@@ -1,12 +1,9 @@
--- _withdraw: takes a waiting job from its place. If it had claimed seats, those behind it look again: the next of
--- its line never claimed while it stood in front. Needs _base, _bells, _lines, _seats.
+-- _withdraw: takes a waiting job from its place, for what people do to jobs and others. If it had claimed seats, those
+-- behind it look again: the next of its line never claimed while it stood in front. Needs _base, _bells, _lines, _seats.
 
--- Returns whether it had claimed seats: then seats_done is to follow.
+-- To be followed by seats_done, once.
 local function leave_place(id, state, type, uses)
-  if state == 'scheduled' then
-    redis.call('ZREM', ns .. 'scheduled', id)
-    return false
-  end
+  if state == 'scheduled' then return redis.call('ZREM', ns .. 'scheduled', id) end
   redis.call('ZREM', line_key(type, uses), id)
   local claimed = false
   for _, seat in ipairs(seats_of(uses or redis.call('HGET', ns .. 'type:' .. type, 'uses') or 'none')) do
@@ -15,11 +12,13 @@ local function leave_place(id, state, type, uses)
     end
   end
   if claimed then ring(type, 1) end
-  return claimed
 end
 
-local function withdraw(id, state, type, uses)
-  if leave_place(id, state, type, uses) then seats_done() end
+-- Whether a job is one of those that were chosen: in one of these states ('': any), and not ended after that moment ('': nobody
+-- asks). What has ended anew since somebody looked is another matter.
+local function is_chosen(state, finished, states, moment)
+  if states ~= '' and not string.find(' ' .. states .. ' ', ' ' .. state .. ' ', 1, true) then return false end
+  return moment == '' or tonumber(finished or 0) <= tonumber(moment)
 end
 
 -- One line of a job's history: when, what, by whom.

@@ -1,4 +1,4 @@
--- cancel: end a waiting job at once; ask a running one to stop (Q23).
+-- cancel: end waiting jobs at once; ask running ones to stop (Q23).
 --
 -- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
@@ -7,40 +7,49 @@
 --
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
--- ARGV[3]  id        of the job
--- ARGV[4]  by        who asks
+-- ARGV[3]  by        who asks
+-- ARGV[4]  states    one of which a job must be in, with blanks between them; '': any
+-- ARGV[5]  moment    one that ended after it is left alone: epoch ms; '': none is
+-- ARGV[6]  ids       of the jobs, at most 1,000
 --
--- Returns  ok        'cancelled', or 'asked': it runs; its worker is rung, and told with the renewal that follows
---          missing   no such job
---          state     the state in which it has already ended
+-- Returns  ok        then of each job a text: 'ok cancelled', or 'ok asked': it runs; its worker is rung, and told with
+--                    the renewal that follows; 'missing': no such job, or its record is damaged; 'state'
+--                    and the one in which it is
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   cancelled id, by
-local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lane, number, digest, by, states, moment, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], 6
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'worker', 'order')
-local state, reply = job[1], nil
+local reply = {'ok'}
 redis.call('ZREM', ns .. 'scheduled', '')
-if not state then
-  reply = {'missing'}
-elseif state == 'running' then
-  redis.call('HSET', ns .. 'job:' .. id, 'cancel', now)
-  note(id, 'cancel asked by ' .. by)
-  ring_look(job[5] or '')
-  reply = {'ok', 'asked'}
-elseif state == 'ready' or state == 'scheduled' then
-  leave_place(id, state, job[2], job[3])
-  finish(id, 'cancelled', job[4])
-  if job[6] then orders().ended(id, job[6], 'cancelled', '', {}) end
-  finish_done()
-  orders_done()
-  seats_done()
-  note(id, 'cancelled by ' .. by)
-  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'cancelled', id, 'by', by)
-  reply = {'ok', 'cancelled'}
-else
-  reply = {'state', state}
+for i = FIRST, #ARGV do
+  local id = ARGV[i]
+  local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'finished', 'type', 'uses', 'listeners', 'worker', 'order')
+  local state = job[1]
+  local waits = state == 'ready' or state == 'scheduled'
+  if not state or (state == 'ready' and not job[3]) then
+    reply[#reply + 1] = 'missing'
+  elseif not is_chosen(state, job[2], states, moment) then
+    reply[#reply + 1] = 'state ' .. state
+  elseif state == 'running' then
+    redis.call('HSET', ns .. 'job:' .. id, 'cancel', now)
+    note(id, 'cancel asked by ' .. by)
+    ring_look(job[6] or '')
+    reply[#reply + 1] = 'ok asked'
+  elseif waits then
+    leave_place(id, state, job[3], job[4])
+    finish(id, 'cancelled', job[5])
+    if job[7] then orders().ended(id, job[7], 'cancelled', '', {}) end
+    note(id, 'cancelled by ' .. by)
+    redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'cancelled', id, 'by', by)
+    reply[#reply + 1] = 'ok cancelled'
+  else
+    reply[#reply + 1] = 'state ' .. state
+  end
 end
+finish_done()
+orders_done()
+seats_done()
 return lane_keep(lane, number, digest, reply)

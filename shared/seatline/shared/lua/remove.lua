@@ -1,4 +1,4 @@
--- remove: forget a job that waits or has ended. A running one is refused (Q23): cancel it first.
+-- remove: forget jobs that wait or have ended. A running one is refused (Q23): cancel it first.
 --
 -- Needs    _base _lane _bells _lines _seats _finish _withdraw
 --
@@ -7,31 +7,46 @@
 --
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
--- ARGV[3]  id        of the job
--- ARGV[4]  by        who asks
+-- ARGV[3]  by        who asks
+-- ARGV[4]  states    one of which a job must be in, with blanks between them; '': any
+-- ARGV[5]  moment    one that ended after it is left alone: epoch ms; '': none is
+-- ARGV[6]  ids       of the jobs, at most 1,000
 --
--- Returns  ok        the state it was in
---          missing   no such job
---          state     'running': it cannot be removed now; 'order': it is a step of an order that waits for it
+-- Returns  ok        then of each job a text: 'ok' and the state it was in; 'missing': no such job, or its record is damaged;
+--                    'state' and the one in which it is: it cannot be removed now; 'order': it is a step of an order that
+--                    waits for it
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   removed id, by
-local lane, number, digest, id, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lane, number, digest, by, states, moment, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], 6
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'type', 'uses', 'listeners', 'order')
-local state = job[1]
-if not state then return lane_keep(lane, number, digest, {'missing'}) end
-if state == 'running' then return lane_keep(lane, number, digest, {'state', state}) end
-if state == 'ready' or state == 'scheduled' then
-  if job[5] then return lane_keep(lane, number, digest, {'state', 'order'}) end
-  withdraw(id, state, job[2], job[3])
-else
-  redis.call('ZREM', ns .. 'finished:' .. state, id)
+local reply, removed = {'ok'}, 0
+for i = FIRST, #ARGV do
+  local id = ARGV[i]
+  local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'finished', 'type', 'uses', 'listeners', 'order')
+  local state = job[1]
+  local waits = state == 'ready' or state == 'scheduled'
+  if not state or (state == 'ready' and not job[3]) then
+    reply[#reply + 1] = 'missing'
+  elseif state == 'running' or not is_chosen(state, job[2], states, moment) then
+    reply[#reply + 1] = 'state ' .. state
+  elseif waits and job[6] then
+    reply[#reply + 1] = 'order'
+  else
+    if waits then
+      leave_place(id, state, job[3], job[4])
+    else
+      redis.call('ZREM', ns .. 'finished:' .. state, id)
+    end
+    finish(id, 'removed', job[5])  -- to no place: it is erased
+    erase(id)
+    removed = removed + 1
+    redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'removed', id, 'by', by)
+    reply[#reply + 1] = 'ok ' .. state
+  end
 end
-finish(id, 'removed', job[4])  -- to no place: it is erased
-erase(id)
-redis.call('HINCRBY', ns .. 'about', 'removed', 1)
-redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'removed', id, 'by', by)
-return lane_keep(lane, number, digest, {'ok', state})
+if removed > 0 then redis.call('HINCRBY', ns .. 'about', 'removed', removed) end
+seats_done()
+return lane_keep(lane, number, digest, reply)
