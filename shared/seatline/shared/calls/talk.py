@@ -2,7 +2,8 @@
 
 A :class:`Call` or a :class:`Read` is one exchange. A *talk* is a generator that asks one after the other, is sent each
 answer, and returns what came of it; an error of the server is raised where it asked. A *walk* asks in the same way and
-finds things on its way (:class:`Found`). Stores hold them: ``Store`` waits for each answer, ``AsyncStore`` awaits it::
+finds things on its way (:class:`Found`). Stores hold them (:class:`Held`): ``Store`` waits for each answer, ``AsyncStore``
+awaits it::
 
     def job(keys: Keys, id: str) -> Talk[JobRecord | None]:
         (record,) = yield from ask(reads.job_records(keys, [id]))
@@ -14,13 +15,13 @@ A talk that waits on a bell rests (:func:`rest`): whoever holds it brings the be
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from seatline.shared.calls.base import Call, Read
 
-__all__ = ["Ask", "Found", "Rest", "Talk", "Walk", "ask", "following", "found", "merged", "page_of", "rest"]
+__all__ = ["Ask", "Found", "Held", "Rest", "Talk", "Walk", "ask", "following", "found", "merged", "page_of", "rest"]
 
 T = TypeVar("T")
 
@@ -42,6 +43,31 @@ class Found(Generic[T]):
 Ask = Call[Any] | Read[Any] | Rest
 Talk = Generator[Ask, Any, T]
 Walk = Generator[Ask | Found[T], Any, None]
+
+
+class Held(Generic[T]):
+    """A talk that is held: ``asked`` is its question, None once it has ended, and ``outcome`` what it has returned then."""
+
+    asked: Ask | None
+    outcome: T
+
+    def __init__(self, talk: Talk[T]) -> None:
+        self._talk = talk
+        self.answer(None)
+
+    def answer(self, answer: Any) -> None:
+        """Answer what it asked."""
+        self._go_on(self._talk.send, answer)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise an error where it asked."""
+        self._go_on(self._talk.throw, error)
+
+    def _go_on(self, say: Callable[[Any], Ask], what: Any) -> None:
+        try:
+            self.asked = say(what)
+        except StopIteration as end:
+            self.asked, self.outcome = None, end.value
 
 
 def ask(what: Call[T] | Read[T]) -> Talk[T]:

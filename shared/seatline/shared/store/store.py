@@ -26,7 +26,7 @@ from redis import exceptions
 
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.contact import Contact
-from seatline.shared.calls.talk import Ask, Found, Rest, Talk, Walk
+from seatline.shared.calls.talk import Ask, Held, Rest, Talk, Walk, following
 from seatline.shared.config import Settings
 from seatline.shared.keys import Keys
 from seatline.shared.store.lane import Lane, client_id
@@ -147,33 +147,20 @@ class Store:
             SeatlineError: what the talk raises, and what it was told and did not mind.
 
         """
-        answer: Any = None
-        error: BaseException | None = None
-        while True:
+        held = Held(talk)
+        while held.asked is not None:
             try:
-                asked = talk.send(answer) if error is None else talk.throw(error)
-            except StopIteration as end:
-                value: T = end.value
-                return value
-            answer = error = None
-            try:
-                answer = self._ask(asked, bell)
+                answer = self._ask(held.asked, bell)
             except BaseException as raised:  # noqa: BLE001 - Ctrl-C too: it may have something to give back
-                error = raised
+                held.fail(raised)
+            else:
+                held.answer(answer)
+        return held.outcome
 
     def walk(self, walk: Walk[T]) -> Iterator[T]:
         """Iterate over what a walk finds."""
-        answer: Any = None
-        while True:
-            try:
-                asked = walk.send(answer)
-            except StopIteration:
-                return
-            answer = None
-            if isinstance(asked, Found):
-                yield asked.value
-            else:
-                answer = self._ask(asked)
+        while coming := self.talk(following(walk)):
+            yield coming[0]
 
     def _ask(self, asked: Ask, bell: Listener | None = None) -> Any:
         match asked:
