@@ -8,6 +8,7 @@
     |-- ServerError                   69  the server cannot do it now
     |   |-- ServerUnavailable             not reached, or not in time
     |   |-- ServerRefused                 missing rights, TLS, too old
+    |   |   |-- NotAllowed            77  the login may not do that
     |   |   `-- LoginRefused              wrong user or password
     |   |-- ServerReadOnly                a replica, or writes are stopped
     |   |-- ServerFull                    no memory left: new jobs are refused, old ones still end
@@ -82,6 +83,7 @@ __all__ = [
     "NoSuchStep",
     "NoSuchTrigger",
     "NoSuchWorker",
+    "NotAllowed",
     "OrderCancelled",
     "OrderExists",
     "OrderFailed",
@@ -141,6 +143,16 @@ class ServerUnavailable(ServerError):
 
 class ServerRefused(ServerError):
     """The server refused the login or a command. Check user, password and rights (ACL) in the URL."""
+
+
+class NotAllowed(ServerRefused):
+    """The server refused a command: the login may not do that. Use one of the role that may (docs/security.md)."""
+
+    exit_code = 77
+
+    def __init__(self, message: str | None = None, *, said: str = "", script: str = "") -> None:
+        self.said, self.script = said, script
+        super().__init__(message)
 
 
 class LoginRefused(ServerRefused):
