@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from harness.processes import Child, Children
 from harness.proxy import FaultProxy
 from harness.server import RealServer
 from redis import Redis
+
+# What every start says of a server that keeps nothing on disk (R5), as these do; its own tests listen.
+logging.getLogger("seatline.guard").setLevel(logging.ERROR)
 
 FAILED = pytest.StashKey[bool]()
 NUMBERS = itertools.count(1)

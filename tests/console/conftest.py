@@ -39,7 +39,7 @@ Cli = Callable[..., Done]
 @pytest.fixture
 def bare_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
     """Run a command line with these SEATLINE_ variables and no others."""
-    loggers = [logging.getLogger(), logging.getLogger("seatline")]
+    loggers = [logging.getLogger(), logging.getLogger("seatline"), logging.getLogger("seatline.guard")]
     before = [(log, list(log.handlers), log.level, log.propagate) for log in loggers]
 
     def run(*words: str, **environ: str) -> Done:

@@ -45,8 +45,8 @@ class Started:
         self.child.signal(signal.SIGCONT)
 
     def said(self, words: str) -> int:
-        """Count the lines of its log with these words."""
-        return sum(words in line for line in self.child.errors().splitlines())
+        """Count the lines of its log with these words, without what it says of a server that keeps nothing on disk (R5)."""
+        return sum(words in line for line in self.child.errors().splitlines() if "no append-only file" not in line)
 
     @property
     def ready(self) -> bool:

@@ -486,7 +486,8 @@ class TestEventLoops:
         assert redis.zcard(f"{{{namespace}}}:ready:a") == 30
         clients = {line.split()[1] for line in child.output().splitlines()}
         assert len(clients) == 2
-        assert child.errors() == ""
+        said = [line for line in child.errors().splitlines() if "no append-only file" not in line]  # R5: this server's
+        assert said == []
 
 
 async def _once(queue: AsyncQueue) -> None:

@@ -363,7 +363,8 @@ class TestStopped:
         yard.release("1")
         assert job.result(timeout=SOON) == runs(yard, job)[0]
         assert (len(runs(yard, job)), job.record().losses) == (1, 0)
-        assert "WARNING" not in holder.child.errors(), holder.child.errors()
+        said = [line for line in holder.child.errors().splitlines() if "no append-only file" not in line]  # R5
+        assert not any("WARNING" in line for line in said), said
 
 
 class TestHandlers:

@@ -46,6 +46,8 @@ class Target:
         log.handlers[:] = [handler]
         log.propagate = False
         log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)])
+        # What every start says of a server (R5) is too much for every command; `seatline doctor` tells all of it.
+        logging.getLogger("seatline.guard").setLevel(logging.NOTSET if self.verbose else logging.ERROR)
 
 
 def target_of(context: click.Context) -> Target:

@@ -15,6 +15,7 @@ from seatline.shared.errors import InvalidInput
 
 __all__ = ["NAME", "Settings", "check_name"]
 
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
@@ -44,6 +45,8 @@ class Settings:
     sleeps; ``watchdog`` after how long without one successful call it ends with an error (0: never); ``refused`` how long
     a pool counts as full after the real licence server refused; ``kill_after`` how long a handler in a process has to
     log out once it must stop; ``cancel_after`` how long it may go on after its job was cancelled.
+
+    ``allow_eviction``: use a server all the same that deletes keys when its memory is full (R5).
     """
 
     url: str | None = None
@@ -61,6 +64,7 @@ class Settings:
     refused: float = 30.0
     kill_after: float = 3.0
     cancel_after: float = 10.0
+    allow_eviction: bool = False
 
     def __post_init__(self) -> None:
         check_name("namespace", self.namespace)
@@ -111,6 +115,10 @@ class Settings:
                     value = float(value)
                 except (TypeError, ValueError):
                     raise InvalidInput(f"{source}: {value!r} is not a number of seconds.") from None
+            elif spec.type == "bool" and isinstance(value, str):
+                if value.lower() not in _YES + _NO:
+                    raise InvalidInput(f"{source}: {value!r} is not yes or no: use 1 or 0.")
+                value = value.lower() in _YES
             elif spec.type == "int" and isinstance(value, str):
                 try:
                     value = int(value)

@@ -35,10 +35,14 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
-    """Plain commands and how to read their replies, which come in order."""
+    """Plain commands and how to read their replies, which come in order.
+
+    ``lenient``: what the server refuses stands among the replies, as an exception; :class:`Store` only.
+    """
 
     commands: Sequence[Command]
     parse: Callable[[Sequence[Any]], T]
+    lenient: bool = False
 
 
 def text(value: Any) -> str:

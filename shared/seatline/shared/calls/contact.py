@@ -9,7 +9,7 @@ from seatline.shared.calls.base import Call, text
 from seatline.shared.errors import ServerRefused
 from seatline.shared.keys import SCHEMA
 
-__all__ = ["Contact", "contact"]
+__all__ = ["Contact", "contact", "known_layout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,24 @@ def contact(run: str) -> Call[Contact]:
         "contact",
         (SCHEMA, run, secrets.token_hex(8)),
         lambda reply: Contact(int(text(reply[1])), text(reply[3]), int(text(reply[4])) if reply[4] else None),
-        {
-            "newer": lambda reply: ServerRefused(
-                f"this namespace has key layout {text(reply[1])}, newer than {SCHEMA} of this Seatline. Upgrade it here."
-            )
-        },
+        {"newer": lambda reply: _newer(text(reply[1]))},
         numbered=False,
+    )
+
+
+def known_layout(said: object) -> None:
+    """Check what ``about`` says of the key layout; one that is older or not told is taken for ours.
+
+    Raises:
+        ServerRefused: it is newer.
+
+    """
+    layout = text(said) if isinstance(said, bytes) else ""
+    if layout.isdecimal() and int(layout) > SCHEMA:
+        raise _newer(layout)
+
+
+def _newer(layout: str) -> ServerRefused:
+    return ServerRefused(
+        f"this namespace has key layout {layout}, newer than {SCHEMA} of this Seatline. Upgrade it here."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,12 @@ from redis import exceptions
 from redis.asyncio.connection import ConnectionPool
 
 from seatline.shared.calls.base import Command
-from seatline.shared.calls.contact import Contact
+from seatline.shared.calls.contact import Contact, known_layout
 from seatline.shared.config import Settings
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
-from seatline.shared.store.link import Lost, connection_to, greeted, greeting, not_opened, said_no
+from seatline.shared.store import guard
+from seatline.shared.store.link import Lost, connection_to, greeted, greeting, not_opened, said_no, where
 
 __all__ = ["AsyncLink"]
 
@@ -30,6 +32,7 @@ class AsyncLink:
     def __init__(self, url: str, settings: Settings, *, name: str) -> None:
         self.keys, self.name = Keys(settings.namespace), name
         self.contact: Contact | None = None
+        self._allow_eviction = settings.allow_eviction
         self._timeout, self._connect_timeout = settings.timeout, settings.connect_timeout
         self._transport: Any = None
         self.move_to(url, settings)
@@ -39,7 +42,7 @@ class AsyncLink:
         self.url = url
         # Its own time-outs would cost a task for each command; ours are around the whole of an exchange.
         self._connection = connection_to(url, settings, ConnectionPool, client_name=self.name, socket_timeout=None)
-        self._met = False
+        self._met = self._read = False
 
     @property
     def connected(self) -> bool:
@@ -49,7 +52,7 @@ class AsyncLink:
 
     def drop(self) -> None:
         """Give the connection up, whatever is under way on it; the next use opens a new one."""
-        self._met = False
+        self._met = self._read = False
         with contextlib.suppress(Exception):  # its event loop may be gone
             self._connection._close()  # noqa: SLF001 - the one that never waits
         with contextlib.suppress(Exception):
@@ -93,16 +96,38 @@ class AsyncLink:
                 raise Lost(lost.cause, sent=False) from None
 
     async def _meet(self) -> None:
-        try:
-            (info,) = await self.send([("INFO", "server")])
-        except exceptions.ResponseError:
-            info = b""  # this login may not ask: somebody else's contact will notice a new run
-        call = greeting(info)
+        said: list[Any] = []
+        place, admitted = where(self.url), False
+        while not admitted:
+            began = time.time()
+            try:
+                said = await self.send(guard.questions(place))
+            except exceptions.ResponseError:
+                said = []  # this login may not ask: somebody else's contact will notice a new run
+            admitted = guard.admit(said, began, time.time(), place, allow_eviction=self._allow_eviction)
+        call = greeting(b"".join(said))
         self.contact = greeted(call, await self.run(call.script, [self.keys.about], call.words))
         self._met = True
 
-    async def send(self, commands: Sequence[Command], *, longer: float = 0.0) -> list[Any]:
+    async def read(self, commands: Sequence[Command]) -> list[Any]:
+        """Send plain commands that change nothing; the first on a connection ask for the key layout in the same exchange.
+
+        Raises:
+            Lost, exceptions.ResponseError: as :meth:`send`.
+            ServerRefused: a newer Seatline has written the namespace.
+
+        """
+        if self._met or self._read:
+            return await self.send(commands)
+        layout, *replies = await self.send([("HGET", self.keys.about, "schema"), *commands], spare=1)
+        known_layout(layout)
+        self._read = True
+        return replies
+
+    async def send(self, commands: Sequence[Command], *, longer: float = 0.0, spare: int = 0) -> list[Any]:
         """Send commands together and read their replies, each of which may take ``longer`` than usual (seconds).
+
+        A refusal of one of the first ``spare`` is a reply.
 
         Raises:
             Lost: the connection failed in between.
@@ -115,12 +140,13 @@ class AsyncLink:
         try:
             async with asyncio.timeout(self._timeout) as limit:
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                for _ in commands:
+                for number in range(len(commands)):
                     limit.reschedule(now() + self._timeout + longer)
                     try:
                         replies.append(await connection.read_response())
                     except exceptions.ResponseError as error:
-                        refused = refused or error
+                        replies.append(error)
+                        refused = refused or (error if number >= spare else None)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.drop()
             raise Lost(self._late(lost), sent=True) from None

@@ -192,7 +192,7 @@ class AsyncStore:
 
         async def send() -> list[Any]:
             try:
-                return await link.send(read.commands)
+                return await link.read(read.commands)
             except exceptions.ResponseError as error:
                 raise said_no(error, link.url) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from redis import exceptions
 from redis.connection import ConnectionPool
 
 from seatline.shared.calls.base import Call, Command
-from seatline.shared.calls.contact import Contact, contact
+from seatline.shared.calls.contact import Contact, contact, known_layout
 from seatline.shared.config import Settings
 from seatline.shared.errors import (
     InvalidInput,
@@ -29,6 +30,7 @@ from seatline.shared.errors import (
 )
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
+from seatline.shared.store import guard
 
 __all__ = [
     "Link",
@@ -166,18 +168,22 @@ def greeted(call: Call[Contact], reply: Sequence[Any]) -> Contact:
 
 
 class Link:
-    """A connection that is opened when needed, by one thread."""
+    """A connection that is opened when needed, by one thread.
 
-    def __init__(self, url: str, settings: Settings, *, name: str) -> None:
+    ``any_layout``: it also reads a namespace of a newer Seatline, whose keys it may not understand.
+    """
+
+    def __init__(self, url: str, settings: Settings, *, name: str, any_layout: bool = False) -> None:
         self.keys, self.name = Keys(settings.namespace), name
         self.contact: Contact | None = None
+        self.any_layout, self._allow_eviction = any_layout, settings.allow_eviction
         self.move_to(url, settings)
 
     def move_to(self, url: str, settings: Settings) -> None:
         """Use this address from the next connection on."""
         self.url = url
         self._connection = connection_to(url, settings, ConnectionPool, client_name=self.name)
-        self._met = False
+        self._met = self._read = False
 
     @property
     def connected(self) -> bool:
@@ -186,7 +192,7 @@ class Link:
 
     def close(self) -> None:
         """Close the socket; the next use opens a new one."""
-        self._met = False
+        self._met = self._read = False
         with contextlib.suppress(Exception):
             self._connection.disconnect()
 
@@ -199,7 +205,7 @@ class Link:
 
         """
         if not self.connected:
-            self._met = False
+            self._met = self._read = False
             try:
                 self._connection.connect()
             except (exceptions.RedisError, OSError) as error:
@@ -211,16 +217,40 @@ class Link:
                 raise Lost(lost.cause, sent=False) from None
 
     def _meet(self) -> None:
-        try:
-            (info,) = self.send([("INFO", "server")])
-        except exceptions.ResponseError:
-            info = b""  # this login may not ask: somebody else's contact will notice a new run
-        call = greeting(info)
+        said: list[Any] = []
+        place, admitted = where(self.url), False
+        while not admitted:
+            began = time.time()
+            try:
+                said = self.send(guard.questions(place))
+            except exceptions.ResponseError:
+                said = []  # this login may not ask: somebody else's contact will notice a new run
+            admitted = guard.admit(said, began, time.time(), place, allow_eviction=self._allow_eviction)
+        call = greeting(b"".join(said))
         self.contact = greeted(call, self.run(call.script, [self.keys.about], call.words))
         self._met = True
 
-    def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands together and read their replies.
+    def read(self, commands: Sequence[Command], *, lenient: bool = False) -> list[Any]:
+        """Send plain commands that change nothing; the first on a connection ask for the key layout in the same exchange.
+
+        ``lenient``: what the server refuses stands among the replies, as an exception.
+
+        Raises:
+            Lost, exceptions.ResponseError: as :meth:`send`.
+            ServerRefused: a newer Seatline has written the namespace.
+
+        """
+        if self._met or self._read or self.any_layout:
+            return self.send(commands, spare=len(commands) if lenient else 0)
+        layout, *replies = self.send(
+            [("HGET", self.keys.about, "schema"), *commands], spare=1 + len(commands) if lenient else 1
+        )
+        known_layout(layout)
+        self._read = True
+        return replies
+
+    def send(self, commands: Sequence[Command], *, spare: int = 0) -> list[Any]:
+        """Send commands together and read their replies; a refusal of one of the first ``spare`` is a reply.
 
         Raises:
             Lost: the connection failed in between.
@@ -232,11 +262,12 @@ class Link:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             replies: list[Any] = []
             error: Exception | None = None
-            for _ in commands:
+            for number in range(len(commands)):
                 try:
                     replies.append(connection.read_response())
                 except exceptions.ResponseError as refused:
-                    error = error or refused
+                    replies.append(refused)
+                    error = error or (refused if number >= spare else None)
             if error:
                 raise error
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:

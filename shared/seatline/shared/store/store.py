@@ -41,10 +41,13 @@ Wire = tuple[Link, Lane]
 
 
 class Store:
-    """One client of one namespace; safe to share between threads."""
+    """One client of one namespace; safe to share between threads.
 
-    def __init__(self, settings: Settings, *, role: str = "client") -> None:
-        self.settings, self.keys, self.role = settings, Keys(settings.namespace), role
+    ``any_layout``: it also reads a namespace of a newer Seatline, whose keys it may not understand.
+    """
+
+    def __init__(self, settings: Settings, *, role: str = "client", any_layout: bool = False) -> None:
+        self.settings, self.keys, self.role, self._any_layout = settings, Keys(settings.namespace), role, any_layout
         self._begin()
         self.url  # noqa: B018 - a bad URL, or no server to be had, is told here and not at the first use
 
@@ -81,7 +84,8 @@ class Store:
 
     def wire(self) -> Wire:
         """Return a link and a lane of their own, for threads that take turns under a lock of theirs."""
-        link = Link(self.url, self.settings, name=f"seatline:{self.role}:{self.client}")
+        name = f"seatline:{self.role}:{self.client}"
+        link = Link(self.url, self.settings, name=name, any_layout=self._any_layout)
         with self._lock:
             self._lanes += 1
             self._links.append(link)
@@ -134,7 +138,7 @@ class Store:
 
         def send() -> list[Any]:
             try:
-                return link.send(read.commands)
+                return link.read(read.commands, lenient=read.lenient)
             except exceptions.ResponseError as error:
                 raise said_no(error, link.url) from None
 
