@@ -173,7 +173,7 @@ class AsyncLink:
                 await self.send([("SCRIPT", "LOAD", known.text)])
                 (reply,) = await self.send([command])
         except exceptions.ResponseError as error:
-            raise said_no(error, self.url) from None
+            raise said_no(error, self.url, self.keys, name) from None
         result: list[Any] = reply
         return result
 
@@ -183,5 +183,5 @@ class AsyncLink:
             (reply,) = await self.send([("BLPOP", key, f"{seconds:.3f}")], longer=seconds)
         except exceptions.ResponseError as error:
             self.drop()
-            raise said_no(error, self.url) from None
+            raise said_no(error, self.url, self.keys) from None
         return b"" if reply is None else bytes(reply[1])

@@ -32,12 +32,14 @@ from redis import exceptions
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.talk import Ask, Held, Rest, Talk, Walk, following
 from seatline.shared.config import Settings
+from seatline.shared.errors import NotAllowed
 from seatline.shared.keys import Keys
 from seatline.shared.store.async_link import AsyncLink
 from seatline.shared.store.async_listener import AsyncListener, Bell, Bells
 from seatline.shared.store.lane import Lane, client_id
 from seatline.shared.store.lanes import AsyncWire, Lanes
 from seatline.shared.store.link import Lost, NotNow, check, said_no, where
+from seatline.shared.store.rights import instead
 from seatline.shared.store.tries import Patience, Tries, request
 
 __all__ = ["AsyncStore"]
@@ -172,7 +174,10 @@ class AsyncStore:
                 async def send() -> list[Any]:
                     return await link.run(call.script, keys, words)  # noqa: B023 - it is called before they change
 
-                reply = await self._send(lanes, link, send, patience, doubt=call.numbered)
+                try:
+                    reply = await self._send(lanes, link, send, patience, doubt=call.numbered)
+                except NotAllowed as refused:
+                    raise instead(refused, link.url, where(link.url), self.keys, call.script) from None
                 try:
                     keys, words = asked.send(reply)
                 except StopIteration as end:
@@ -194,7 +199,7 @@ class AsyncStore:
             try:
                 return await link.read(read.commands)
             except exceptions.ResponseError as error:
-                raise said_no(error, link.url) from None
+                raise said_no(error, link.url, link.keys) from None
 
         try:
             reply, _ = await self._send(lanes, link, send, patience, meet=False, doubt=False)

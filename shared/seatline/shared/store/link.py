@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis import exceptions
 from redis.connection import ConnectionPool
@@ -31,6 +31,7 @@ from seatline.shared.errors import (
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
 from seatline.shared.store import guard
+from seatline.shared.store.rights import not_allowed
 
 __all__ = [
     "Link",
@@ -68,12 +69,15 @@ def where(url: str) -> str:
     """Return a URL that can be shown: no password in it."""
     try:
         parts = urlsplit(url)
-        if parts.password is None:
-            return url
+        shown = parts
+        if "password" in parse_qs(parts.query):
+            shown = shown._replace(query=re.sub(r"(?<![^&])password=[^&]*", "password=***", parts.query))
+        if parts.password is not None:
+            port = f":{parts.port}" if parts.port else ""
+            shown = shown._replace(netloc=f"{parts.username or ''}:***@{parts.hostname or ''}{port}")
+        return url if shown == parts else shown.geturl()
     except ValueError:
         return f"{url.partition('://')[0]}://..."
-    netloc = (parts.username or "") + ":***@" + (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
-    return parts._replace(netloc=netloc).geturl()
 
 
 def check(url: str) -> None:
@@ -146,11 +150,11 @@ def not_opened(error: Exception, url: str) -> Exception:
     return explain(error, url) if isinstance(error, exceptions.ResponseError) else Lost(error, sent=False)
 
 
-def said_no(error: Exception, url: str) -> Exception:
-    """Turn a refusal of the server into what to raise: not now, or what it means."""
+def said_no(error: Exception, url: str, keys: Keys, script: str = "") -> Exception:
+    """Turn a refusal of the server into what to raise: not now, or what it means to whoever wanted this script run."""
     if str(error).startswith(_NOT_NOW) or isinstance(error, exceptions.BusyLoadingError):
         return NotNow(str(error))
-    return explain(error, url)
+    return not_allowed(str(error), url, where(url), keys, script) or explain(error, url)
 
 
 def greeting(info: bytes) -> Call[Contact]:
@@ -290,7 +294,7 @@ class Link:
                 self.send([("SCRIPT", "LOAD", known.text)])
                 (reply,) = self.send([command])
         except exceptions.ResponseError as error:
-            raise said_no(error, self.url) from None
+            raise said_no(error, self.url, self.keys, name) from None
         result: list[Any] = reply
         return result
 
@@ -303,7 +307,7 @@ class Link:
             reply = connection.read_response(timeout=seconds + usual)
         except exceptions.ResponseError as error:
             self.close()
-            raise said_no(error, self.url) from None
+            raise said_no(error, self.url, self.keys) from None
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as lost:
             self.close()
             raise Lost(lost, sent=True) from None

@@ -28,10 +28,12 @@ from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.contact import Contact
 from seatline.shared.calls.talk import Ask, Held, Rest, Talk, Walk, following
 from seatline.shared.config import Settings
+from seatline.shared.errors import NotAllowed
 from seatline.shared.keys import Keys
 from seatline.shared.store.lane import Lane, client_id
 from seatline.shared.store.link import Link, Lost, NotNow, said_no, where
 from seatline.shared.store.listener import Listener
+from seatline.shared.store.rights import instead
 from seatline.shared.store.tries import Patience, Tries, request
 
 __all__ = ["Store", "Wire"]
@@ -125,7 +127,10 @@ class Store:
         keys, words = next(asked)
         while True:
             # One without a number may be sent again for ever: that it perhaps happened needs no word.
-            reply = self._send(link, lambda: link.run(call.script, keys, words), patience, doubt=call.numbered)  # noqa: B023
+            try:
+                reply = self._send(link, lambda: link.run(call.script, keys, words), patience, doubt=call.numbered)  # noqa: B023
+            except NotAllowed as refused:
+                raise instead(refused, link.url, where(link.url), self.keys, call.script) from None
             try:
                 keys, words = asked.send(reply)
             except StopIteration as end:
@@ -140,7 +145,7 @@ class Store:
             try:
                 return link.read(read.commands, lenient=read.lenient)
             except exceptions.ResponseError as error:
-                raise said_no(error, link.url) from None
+                raise said_no(error, link.url, link.keys) from None
 
         return read.parse(self._send(link, send, patience, meet=False, doubt=False)[0])
 
