@@ -38,7 +38,7 @@ It finds the server by SEATLINE_URL, else it uses the one that Seatline starts b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from seatline.producer import Queue
@@ -67,7 +67,7 @@ coming = [["late.dwg"]]
 
 @handlers.login("vault")
 @contextmanager
-def log_in(_: Session) -> Iterator[Vault]:
+def log_in(_: Session) -> Generator[Vault]:
     yield Vault()  # log in before this line, log out after it, in a `finally`
 
 

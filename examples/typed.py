@@ -54,7 +54,7 @@ class Plot:
     """What sheet.plot is given."""
 
     file: str
-    sheets: list[Sheet] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list[Sheet])
     paper: Paper = Paper.A4
 
 
