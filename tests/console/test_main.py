@@ -172,10 +172,15 @@ def test_shared_options_may_stand_anywhere(bare_cli: Cli, server: Any, namespace
     assert len(json.loads(shown.out)) == 3
 
 
-def test_a_password_on_the_command_line_is_warned_of(bare_cli: Cli) -> None:
-    done = bare_cli("-u", "redis://:sesame@127.0.0.1:1/0", "jobs", "list", SEATLINE_DEADLINE="0")
-    assert done.err.startswith("seatline: other users of this machine can read a password on a command line;")
-    assert "sesame" not in done.err
+def test_q18_a_password_on_the_command_line_is_refused(bare_cli: Cli) -> None:
+    """Q18: other users could read it there, for as long as the process lives."""
+    for url in ("redis://:sesame@127.0.0.1:1/0", "unix:///nowhere?password=sesame"):
+        done = bare_cli("-u", url, "jobs", "list", SEATLINE_DEADLINE="0")
+        assert done.err.startswith(
+            "seatline: --url: other users of this machine can read a password on a command line."
+        )
+        assert done.code == 2
+        assert "sesame" not in done.err
 
 
 def test_a_reader_that_goes_away_is_no_error(server: Any, namespace: str) -> None:

@@ -17,7 +17,7 @@ from harness.processes import Child
 from harness.server import RealServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-BOOKS = ("asyncio.md", "chains.md", "handlers.md", "lifecycle.md", "load.md", "triggers.md", "watch.md")
+BOOKS = ("asyncio.md", "chains.md", "handlers.md", "lifecycle.md", "load.md", "security.md", "triggers.md", "watch.md")
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 
 StartServer = Callable[..., RealServer]

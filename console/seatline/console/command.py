@@ -23,19 +23,21 @@ def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
     if value is None or value == 0 or context.resilient_parsing:
         return
     if option.name == "url":
-        _warn_of_password(value)
+        _refuse_password(value, context)
     setattr(target_of(context), str(option.name), value)
 
 
-def _warn_of_password(url: str) -> None:
+def _refuse_password(url: str, context: click.Context) -> None:
+    """Whoever can list processes reads command lines, for as long as the process lives: a worker's for months (Q18)."""
     try:
         secret = urlsplit(url).password or "password=" in urlsplit(url).query
     except ValueError:
         return  # said later, as what it is
     if secret:
-        click.echo(
-            "seatline: other users of this machine can read a password on a command line; put the URL in SEATLINE_URL.",
-            err=True,
+        raise click.UsageError(
+            "--url: other users of this machine can read a password on a command line. Put the URL in SEATLINE_URL, or leave "
+            "the password out and name its file in SEATLINE_PASSWORD_FILE.",
+            context,
         )
 
 
@@ -44,7 +46,7 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         return click.Option(names, callback=_keep, expose_value=False, hidden=hidden, **how)
 
     return [
-        option("-u", "--url", metavar="URL", help="The server [SEATLINE_URL]. Keep passwords in the variable."),
+        option("-u", "--url", metavar="URL", help="The server, without a password [SEATLINE_URL]."),
         option("-n", "--namespace", metavar="NAME", help="The namespace [SEATLINE_NAMESPACE; default]."),
         option("--tenant", metavar="NAME", help="Put on new jobs; only its jobs are listed [SEATLINE_TENANT]."),
         option("-v", "--verbose", count=True, help="Say more; twice: also tracebacks."),

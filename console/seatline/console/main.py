@@ -1,8 +1,9 @@
 """``seatline``: where every command line begins and every error becomes one line and an exit code.
 
 Commands are listed here by name and one line of help, and imported when they are called: ``seatline --help`` imports
-neither the client library nor the commands. Exit codes: 0 done, 1 failed, 2 usage, 69 no server, 124 timed out,
-130 interrupted from the keyboard. A reader of our output that goes away (``| head``) is told nothing, as click does it.
+neither the client library nor the commands. Exit codes: 0 done, 1 failed, 2 usage, 69 no server, 77 the login may not,
+124 timed out, 130 interrupted from the keyboard. A reader of our output that goes away (``| head``) is told nothing, as
+click does it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "workers": ("workers:workers", "Show, pause and stop the workers."),
     },
     "Server": {
+        "acl": ("acl:acl", "Make logins that may only look, add, work, or manage one namespace."),
         "cli": ("server:cli", "Open redis-cli on the current server."),
-        "scripts": ("scripts:scripts", "Show the scripts that the server runs."),
+        "scripts": ("scripts:scripts", "Show the scripts that the server runs, and load them."),
         "server": ("server:server", "Start, stop or show the embedded server of this user."),
         "verify": ("verify:verify", "Check that nothing is lost, doubled or held twice."),
     },

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from seatline.console.command import Group, output_option
+from seatline.console.target import Target, pass_target
 
 __all__ = ["scripts"]
 
 
 @click.group(cls=Group, epilog="Example: seatline scripts show turn")
 def scripts() -> None:
-    """Show the scripts that the server runs."""
+    """Show the scripts that the server runs, and load them."""
 
 
 @scripts.command("list", epilog="Example: seatline scripts list")
@@ -52,3 +53,21 @@ def show_script(name: str) -> None:
             f"there is no script {name!r}; there are {', '.join(names())}", click.get_current_context()
         )
     click.echo(script(name).text, nl=False)
+
+
+@scripts.command("load", epilog="Example: seatline scripts load")
+@pass_target
+def load_scripts(target: Target) -> None:
+    """Load all scripts into the server, which forgets them when it starts anew.
+
+    Clients do so by themselves when their login may. After `seatline acl --no-load` only an admin's may: put this behind
+    the start of the server.
+    """
+    from seatline.shared.calls.base import Command as Words  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.calls.base import Read  # noqa: PLC0415 - as above
+    from seatline.shared.scripts import names, script  # noqa: PLC0415 - as above
+
+    loads: list[Words] = [("SCRIPT", "LOAD", script(name).text) for name in names()]
+    with target.queue() as queue:
+        known = queue.store.read(Read(loads, lambda replies: len(set(map(bytes, replies)))))
+        click.echo(f"{known} scripts loaded at {queue.store.place}")

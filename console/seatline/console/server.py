@@ -14,7 +14,7 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -143,6 +143,11 @@ def cli(url: str | None, words: tuple[str, ...]) -> None:
 
         url = ensure(announce=lambda line: click.echo(line, err=True)).url
     target = _Target.parse(url)
+    if not target.password and (path := os.environ.get("SEATLINE_PASSWORD_FILE")):
+        from seatline.shared.store.password import FromFile  # noqa: PLC0415 - as above
+
+        user, password = FromFile(target.username or os.environ.get("SEATLINE_USER", ""), path).get_credentials()
+        target = replace(target, username=user, password=password)
     program = next(filter(None, map(shutil.which, ("redis-cli", "valkey-cli"))), None)
     if program:
         _become(program, target, words)
@@ -193,6 +198,16 @@ class _Target:
     def __str__(self) -> str:
         """Return where it is, without secrets."""
         return self.socket or f"{self.host}:{self.port}"
+
+
+def database_of(url: str) -> int:
+    """Return the number of the database that a server's URL names.
+
+    Raises:
+        InvalidInput: it is no URL of a server.
+
+    """
+    return _Target.parse(url).database
 
 
 def _become(program: str, target: _Target, words: tuple[str, ...]) -> NoReturn:

@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from seatline.producer import Queue
 
-__all__ = ["Target", "pass_target", "target_of"]
+__all__ = ["Target", "pass_target", "target_of", "with_password"]
 
 DEADLINE = 3.0
 
@@ -36,7 +36,8 @@ class Target:
 
         self.log_to_stderr()
         deadline = None if os.environ.get("SEATLINE_DEADLINE") else DEADLINE
-        return Queue(self.url, namespace=self.namespace, tenant=self.tenant, strict=strict, deadline=deadline)
+        url = with_password(self.url or os.environ.get("SEATLINE_URL") or None)
+        return Queue(url, namespace=self.namespace, tenant=self.tenant, strict=strict, deadline=deadline)
 
     def log_to_stderr(self) -> None:
         """Show warnings of the packages below, with -v more, as lines like our own."""
@@ -48,6 +49,23 @@ class Target:
         log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)])
         # What every start says of a server (R5) is too much for every command; `seatline doctor` tells all of it.
         logging.getLogger("seatline.guard").setLevel(logging.NOTSET if self.verbose else logging.ERROR)
+
+
+def with_password(url: str | None) -> str | None:
+    """Ask for the password of a login that has none said, if there is somebody to ask; the answer goes nowhere else."""
+    from urllib.parse import quote, urlsplit  # noqa: PLC0415 - beside its only use
+
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return url  # said later, as what it is
+    user = parts.username or quote(os.environ.get("SEATLINE_USER", ""), safe="")
+    known = parts.password or "password=" in parts.query or os.environ.get("SEATLINE_PASSWORD_FILE")
+    if not url or known or not user or not sys.stdin.isatty():
+        return url
+    password: str = click.prompt(f"Password of {user}", hide_input=True, default="", show_default=False, err=True)
+    login = f"{user}:{quote(password, safe='')}" if password else user
+    return parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def target_of(context: click.Context) -> Target:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from seatline.shared.errors import InvalidInput
 
@@ -30,9 +31,25 @@ def check_name(what: str, value: object) -> str:
     )
 
 
+def _with_user(url: str, user: str) -> str:
+    try:
+        parts = urlsplit(url)
+        named = unquote(parts.username or "")
+    except ValueError:
+        return url  # told where it is used
+    if named == user:
+        return url
+    if "@" in parts.netloc:
+        raise InvalidInput(f"user: {user!r} is to log in, and the URL names a login of its own. Name one of them.")
+    return parts._replace(netloc=f"{quote(user, safe='')}@{parts.netloc}").geturl()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a client may tune. Times are in seconds.
+
+    ``url`` may hold a password, and is not shown. Or it holds none: then ``password_file`` is a file whose first line is the
+    password, read at every connection, and ``user`` the login, if the URL does not name it.
 
     ``timeout`` is how long one answer of the server may take; ``deadline`` how long a request is repeated after the
     connection was lost, before the caller is told. ``lease`` is how long a worker may stay silent, ``renew`` how
@@ -49,7 +66,9 @@ class Settings:
     ``allow_eviction``: use a server all the same that deletes keys when its memory is full (R5).
     """
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password_file: str | None = None
     namespace: str = "default"
     tenant: str | None = None
     timeout: float = 5.0
@@ -70,6 +89,8 @@ class Settings:
         check_name("namespace", self.namespace)
         if self.tenant is not None:
             check_name("tenant", self.tenant)
+        if self.user and self.url:
+            object.__setattr__(self, "url", _with_user(self.url, self.user))
         for name, low, high in (
             ("timeout", 0.05, 300.0),
             ("connect_timeout", 0.05, 300.0),

@@ -42,7 +42,8 @@ class HookContext:
     def queue(self) -> Queue:
         """A producer on the worker's server and namespace: its own login, made at first use, closed after the hook."""
         if self._queue is None:
-            self._queue = Queue(self._url, namespace=self._settings.namespace)
+            file = self._settings.password_file if self._settings.url else None
+            self._queue = Queue(self._url, namespace=self._settings.namespace, password_file=file)
         return self._queue
 
     def enqueue(self, type: str, params: dict[str, Any] | None = None, **more: Any) -> Any:

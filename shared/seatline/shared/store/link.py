@@ -31,7 +31,8 @@ from seatline.shared.errors import (
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
 from seatline.shared.store import guard
-from seatline.shared.store.rights import not_allowed
+from seatline.shared.store.password import FromFile, joined, without_user
+from seatline.shared.store.rights import login_of, not_allowed
 
 __all__ = [
     "Link",
@@ -73,9 +74,8 @@ def where(url: str) -> str:
         if "password" in parse_qs(parts.query):
             shown = shown._replace(query=re.sub(r"(?<![^&])password=[^&]*", "password=***", parts.query))
         if parts.password is not None:
-            port = f":{parts.port}" if parts.port else ""
-            shown = shown._replace(netloc=f"{parts.username or ''}:***@{parts.hostname or ''}{port}")
-        return url if shown == parts else shown.geturl()
+            shown = shown._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}")
+        return url if shown == parts else joined(shown)
     except ValueError:
         return f"{url.partition('://')[0]}://..."
 
@@ -98,6 +98,9 @@ def check(url: str) -> None:
 def connection_to(url: str, settings: Settings, pool: Any, **options: Any) -> Any:
     """Make a connection of redis-py, a blocking one or one of asyncio, that repeats nothing by itself."""
     check(url)
+    if settings.password_file and settings.url:
+        options["credential_provider"] = FromFile(login_of(url), settings.password_file)
+        url = without_user(url)
     try:
         return pool.from_url(
             url,
