@@ -44,18 +44,16 @@ def test_q22_all_that_failed_run_again_once(cli: Cli, queue: Queue) -> None:
     assert looked.out.startswith("250 failed or interrupted jobs of type bad: ")
     assert len(states(queue, "failed")) == 251
     done = cli("jobs", "resubmit", "--all", "--type", "bad", "--yes")
-    assert (done.code, done.out.splitlines()[-1]) == (0, "250 of 250 done")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "resubmitted 250 jobs")
     assert len(states(queue, "ready")) == 250
     assert states(queue, "failed") == [251]
 
 
 def test_q22_what_fails_again_meanwhile_is_not_taken_twice(queue: Queue, cli: Cli) -> None:
     """Q22: the moment is fixed: the ids are known before the first is touched."""
-    from seatline.console import jobs_many
-
     queue.enqueue_many(Job("bad") for _ in range(3))
     drain(queue)
-    found = list(jobs_many._matching(queue, ["failed"], None, None, None))
+    found = queue.select(state="failed").ids
     for each in found:
         queue.handle(each).resubmit()
         drain(queue)
@@ -66,23 +64,40 @@ def test_q22_what_fails_again_meanwhile_is_not_taken_twice(queue: Queue, cli: Cl
 def test_q22_move_cancel_and_remove(cli: Cli, queue: Queue) -> None:
     """Q22: each verb on its own kind of jobs; remove must be told which."""
     queue.enqueue_many(Job("bad", priority=100) for _ in range(5))
-    assert cli("jobs", "move", "--all", "--priority", "7", "--yes").out.splitlines()[-1] == "5 of 5 done"
+    assert cli("jobs", "move", "--all", "--priority", "7", "--yes").out.splitlines()[-1] == "moved 5 jobs to priority 7"
     assert {job.priority for job in queue.jobs()} == {7}
     assert cli("jobs", "cancel", "--all", "--state", "ready", "--yes").code == 0
     assert len(states(queue, "cancelled")) == 5
     assert cli("jobs", "remove", "--all", "--yes").code == 2
-    assert cli("jobs", "remove", "--all", "--state", "cancelled", "--yes").out.splitlines()[-1] == "5 of 5 done"
+    assert cli("jobs", "remove", "--all", "--state", "cancelled", "--yes").out.splitlines()[-1] == "removed 5 jobs"
     assert states(queue, "cancelled") == []
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("cancel",), "give job ids, or --all"),
-        (("cancel", "1", "--all"), "one of them"),
-        (("cancel", "1", "--dry-run"), "go with --all"),
+        (("cancel",), "give job ids, or filters such as --state, or --all"),
+        (("cancel", "1", "--all"), "one or the other"),
+        (("cancel", "1", "--tag", "red"), "one or the other"),
+        (("cancel", "1", "--dry-run"), "one or the other"),
+        (("cancel", "--dry-run"), "give job ids, or filters"),
+        (("cancel", "--yes"), "give job ids, or filters"),
         (("cancel", "--all"), "add --yes"),
         (("cancel", "--all", "--state", "sleeping", "--yes"), "sleeping"),
+        (("cancel", "--state", "failed", "--yes"), "--state failed: such jobs have ended already"),
+        (("remove", "--state", "ready", "--state", "running", "--yes"), "--state running: such jobs cannot be removed"),
+        (("resubmit", "--state", "ready", "--yes"), "--state ready: such jobs have not ended"),
+        (("move", "--state", "running", "--priority", "1", "--yes"), "--state running: only jobs that wait"),
+        (("cancel", "--type", "a b", "--yes"), "type"),
+        (("cancel", "--tag", "", "--yes"), "tag"),
+        (("cancel", "--error", " ", "--yes"), "error"),
+        (("cancel", "--older-than", "soon", "--yes"), "'soon' is not a duration"),
+        (("cancel", "--older-than", "-1", "--yes"), "'-1' is not a duration"),
+        (("cancel", "--type", "bad"), "add --yes"),
+        (("remove", "--type", "bad", "--yes"), "needs a --state"),
+        (("move", "--type", "bad", "--yes"), "--priority"),
+        (("move", "--type", "bad", "--priority", "0", "--yes"), "priority"),
+        (("cancel", "x", "--yes"), "'x'"),
     ],
 )
 def test_q22_what_is_unclear_is_refused(cli: Cli, queue: Queue, words: tuple[str, ...], said: str) -> None:

@@ -246,12 +246,12 @@ class TestTag:
 
     def test_cancel(self, cli: Cli, tag: str, queue: Queue) -> None:
         assert cli("jobs", "cancel", "--tag", tag, "--dry-run").out.startswith(
-            f"10 ready or scheduled jobs of {tag}: 2, 3"
+            f"10 ready or scheduled jobs of tag {tag}: 2, 3"
         )
         done = cli("jobs", "cancel", "--tag", tag, "--yes")
-        assert (done.code, done.lines[-1]) == (0, "10 of 10 done")
+        assert (done.code, done.lines[-1]) == (0, "cancelled 10 jobs")
         assert [record.params["n"] for record in queue.jobs()] == [-1, -2]
-        assert cli("jobs", "cancel", "--tag", tag).out == f"0 ready or scheduled jobs of {tag}\n"
+        assert cli("jobs", "cancel", "--tag", tag).out == f"0 ready or scheduled jobs of tag {tag}\n"
         assert cli("jobs", "cancel", "1", "--tag", tag).code == 2
 
     def test_wait_until_all_have_ended(

@@ -81,7 +81,7 @@ def test_version(bare_cli: Cli) -> None:
         (["jobs", "cancle", "1"], "there is no command 'cancle'; did you mean 'cancel'? See `seatline jobs --help`."),
         (["jobs", "list", "--wrong"], "No such option '--wrong'. See `seatline jobs list --help`."),
         (["enqueue"], "Missing argument 'TYPE'. See `seatline enqueue --help`."),
-        (["jobs", "cancel"], "give job ids, or --all with filters, or --tag: one of them."),
+        (["jobs", "cancel"], "give job ids, or filters such as --state, or --all."),
         (["jobs", "cancel", "4x"], "id: '4x' is not a job id. Use its number, such as 42."),
         (["jobs", "list", "-o", "xml"], "Invalid value for '-o' / '--output'"),
         (["jobs", "list", "--limit", "-1"], "Invalid value for '--limit'"),

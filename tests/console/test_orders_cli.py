@@ -450,17 +450,19 @@ class TestActs:
         assert (done.code, done.lines) == (1, ["order a is suspended", "order b is suspended"])
         assert done.err.startswith("seatline: order x: no such order.")
         assert cli("orders", "cancel", "--all", "--chain", "release", "--dry-run").lines == [
-            "3 running or suspended or waiting or scheduled orders of chain release: c, a, b"
+            "3 running or suspended or waiting or scheduled orders of chain release: a, b, c"
         ]
         done = cli("orders", "cancel", "--all", "--chain", "release", "--yes")
-        assert (done.code, done.lines[-1]) == (0, "3 of 3 done")
+        assert (done.code, done.lines[-1]) == (0, "cancelled 3 orders")
         assert [each.id for each in queue.orders() if not isinstance(each, Exception)] == ["d"]
         assert cli("orders", "remove", "--all").code == 2
         assert cli("orders", "cancel", "--all").code == 2  # nobody is there to answer
         assert cli("orders", "cancel", "d", "--all").code == 2
         assert cli("orders", "cancel", "d", "--chain", "side").code == 2
+        assert cli("orders", "cancel", "--state", "asleep", "--yes").code == 2
+        assert cli("orders", "cancel", "--chain", "a b", "--yes").code == 2
         done = cli("orders", "remove", "--all", "--state", "cancelled", "--yes")
-        assert done.lines[-1] == "3 of 3 done"
+        assert done.lines[-1] == "removed 3 orders"
         assert not list(queue.orders(state="cancelled"))
 
 

@@ -59,7 +59,7 @@ VARIES: Final = [
 ]
 #: Lines that only look.
 _LOOKS: Final = re.compile(
-    r"seatline (jobs (list|show|why|log)|orders (list|show|why)|(pools|workers|chains) (list|show))\b"
+    r"seatline (jobs (list|show|why|log|failures)|orders (list|show|why)|(pools|workers|chains) (list|show))\b"
 )
 _KILLS: Final = re.compile(r"kill -9 %(\d)")
 

@@ -20,12 +20,14 @@ PAIRS = {
     "Schedules": "AsyncSchedules",
     "Chains": "AsyncChains",
     "Triggers": "AsyncTriggers",
+    "Selection": "AsyncSelection",
 }
 #: Asked of nobody, so there is nothing to await.
 AT_ONCE = {
     "Queue": {"chains", "handle", "order", "pools", "schedules", "triggers"},
     "Pools": {"session"},
     "ProgramSession": {"check"},
+    "Selection": {"ids"},
 }
 #: Walks: ``async for`` takes the place of ``for``.
 WALKS = {"Queue": {"jobs", "orders"}, "Schedules": {"next"}, "Pools": {"__iter__"}}

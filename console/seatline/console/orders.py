@@ -9,7 +9,7 @@ import click
 
 from seatline.console.command import Group
 from seatline.console.orders_list import list_orders
-from seatline.console.orders_many import act_on, which
+from seatline.console.orders_many import act_on_orders, some_orders
 from seatline.console.orders_show import show_order
 from seatline.console.orders_start import start_order
 from seatline.console.orders_wait import wait_orders
@@ -37,8 +37,8 @@ for command in (start_order, list_orders, show_order, why_order, wait_orders):
     orders.add_command(command)
 
 
-@orders.command(epilog="Example: seatline orders suspend 42 43")
-@which("running", "waiting", "scheduled")
+@orders.command(epilog="Example: seatline orders suspend --chain release --dry-run")
+@some_orders("running", "waiting", "scheduled")
 @pass_target
 def suspend(target: Target, **chosen: Any) -> None:
     """Let orders go on no further; a step that runs ends first."""
@@ -47,7 +47,7 @@ def suspend(target: Target, **chosen: Any) -> None:
         handle.suspend()
         return "is suspended" + _until_it_ends(handle)
 
-    act_on(target, act, ("running", "waiting", "scheduled"), **chosen)
+    act_on_orders(target, ("running", "waiting", "scheduled"), "suspended", act, **chosen)
 
 
 def _until_it_ends(handle: OrderHandle) -> str:
@@ -57,36 +57,38 @@ def _until_it_ends(handle: OrderHandle) -> str:
 
 
 @orders.command(epilog="Example: seatline orders resume 42 --from check")
-@which("suspended")
+@some_orders("suspended")
 @click.option("--from", "--from-step", "step", metavar="STEP", help="Go on there; what follows it runs again.")
 @pass_target
 def resume(target: Target, *, step: str | None, **chosen: Any) -> None:
     """Go on after a suspension, or at the step that failed."""
-    act_on(target, lambda handle: f"goes on{_now(handle, handle.resume(step))}", ("suspended",), **chosen)
+    act_on_orders(
+        target, ("suspended",), "resumed", lambda handle: f"goes on{_now(handle, handle.resume(step))}", **chosen
+    )
 
 
 @orders.command(epilog="Example: seatline orders reset 42")
-@which("failed")
+@some_orders("failed")
 @pass_target
 def reset(target: Target, **chosen: Any) -> None:
     """Begin again with the first step, without the outputs so far.
 
     Refused while a step is under way.
     """
-    act_on(target, lambda handle: f"begins again{_now(handle, handle.reset())}", ("failed",), **chosen)
+    act_on_orders(target, ("failed",), "reset", lambda handle: f"begins again{_now(handle, handle.reset())}", **chosen)
 
 
-@orders.command(epilog="Example: seatline orders remove 42")
-@which()
+@orders.command(epilog="Example: seatline orders remove --state cancelled --older-than 30d")
+@some_orders()
 @pass_target
 def remove(target: Target, **chosen: Any) -> None:
     """Forget orders, with their outputs and history; a step that runs ends first."""
     words = {"removed": "removed", "asked": "is removed once what runs of it has ended"}
-    act_on(target, lambda handle: words[handle.remove()], (), **chosen)
+    act_on_orders(target, (), "removed", lambda handle: words[handle.remove()], **chosen)
 
 
 @orders.command(epilog="Example: seatline orders cancel 42")
-@which("running", "suspended", "waiting", "scheduled")
+@some_orders("running", "suspended", "waiting", "scheduled")
 @pass_target
 def cancel(target: Target, **chosen: Any) -> None:
     """End orders; a step that runs is asked to stop."""
@@ -96,7 +98,7 @@ def cancel(target: Target, **chosen: Any) -> None:
         told = handle.cancel()
         return words.get(told, told)
 
-    act_on(target, act, ("running", "suspended", "waiting", "scheduled"), **chosen)
+    act_on_orders(target, ("running", "suspended", "waiting", "scheduled"), "cancelled", act, **chosen)
 
 
 @orders.command(epilog="Example: seatline orders skip 42 announce")

@@ -15,14 +15,17 @@ from seatline.producer.aio import (
     AsyncProgramSession,
     AsyncQueue,
     AsyncSchedules,
+    AsyncSelection,
     AsyncTriggers,
 )
 from seatline.producer.chains import Chains
+from seatline.producer.failures import Failure
 from seatline.producer.handle import JobHandle
 from seatline.producer.orders import OrderHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
 from seatline.producer.schedules import PlannedStart, Schedules
+from seatline.producer.selection import Acted, Selection
 from seatline.producer.triggers import Triggers
 from seatline.producer.watch import Watch
 from seatline.producer.why import Obstacle
@@ -37,6 +40,7 @@ from seatline.shared.plan import Plan, PlanStep
 from seatline.shared.retry import Retry
 
 __all__ = [
+    "Acted",
     "AsyncChains",
     "AsyncJobHandle",
     "AsyncOrderHandle",
@@ -44,11 +48,13 @@ __all__ = [
     "AsyncProgramSession",
     "AsyncQueue",
     "AsyncSchedules",
+    "AsyncSelection",
     "AsyncTriggers",
     "Attempt",
     "Chain",
     "ChainRecord",
     "Chains",
+    "Failure",
     "Job",
     "JobHandle",
     "JobRecord",
@@ -66,6 +72,7 @@ __all__ = [
     "Run",
     "ScheduleRecord",
     "Schedules",
+    "Selection",
     "Step",
     "TriggerRecord",
     "Triggers",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from seatline.producer.chains import Chains
+from seatline.producer.failures import Failure, failures_of
 from seatline.producer.handle import JobHandle
 from seatline.producer.listing import jobs_in
 from seatline.producer.orders import OrderHandle, orders_in
 from seatline.producer.pools import Pools
 from seatline.producer.requests import Batches, Requests, who
 from seatline.producer.schedules import Schedules
+from seatline.producer.selection import Selection, Wanted, look
 from seatline.producer.triggers import Triggers
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
@@ -245,6 +247,66 @@ class Queue:
 
         """
         return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, tag=tag, limit=limit))
+
+    def select(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        type: str | None = None,
+        tenant: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        older_than: float | dt.timedelta | None = None,
+        on: Callable[[int], None] | None = None,
+    ) -> Selection:
+        """Find all jobs that match now, to cancel, remove, resubmit or move all of them (Q22).
+
+        Read page by page, by the lines of the type, the set of the state, the ids of the load; a selection holds ids, so a
+        million of them cost a few MB. What is accepted later, or ends later, is not among them.
+
+        Args:
+            state: one state, or several; None: scheduled, ready and running.
+            type: one type.
+            tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``.
+            error: a part of the kind and the message of their last error, as it stands or as :meth:`failures` tells it; in
+                small or large letters.
+            older_than: seconds (or a timedelta) since they ended, of those that have; else since they were accepted.
+            on: is told now and then how many there are so far.
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+
+        """
+        wanted = Wanted.of(state, type, tenant, tag, error, older_than)
+        return Selection(self, self.store.talk(look(self.store.keys, wanted, on)))
+
+    def failures(
+        self,
+        *,
+        state: str | Sequence[str] = "failed",
+        type: str | None = None,
+        tenant: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        newer_than: float | dt.timedelta | None = None,
+    ) -> list[Failure]:
+        """Say what has failed, by kind: jobs of one type whose messages are alike, the most frequent first.
+
+        Args:
+            state: or another end, or several: ``("failed", "interrupted")``.
+            type: one type.
+            tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``.
+            error: a part of the kind and the message, as for :meth:`select`.
+            newer_than: seconds (or a timedelta): only those that have ended since then.
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+
+        """
+        wanted = Wanted.of(state, type, tenant, tag, error, None)
+        return self.store.talk(failures_of(self.store.keys, wanted, newer_than))
 
     def define(self, chain: Chain) -> int:
         """Store a chain; returns its version. The same steps again are the same version (O13).

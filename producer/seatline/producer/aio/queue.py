@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from seatline.producer.aio.chains import AsyncChains
 from seatline.producer.aio.handles import AsyncJobHandle, AsyncOrderHandle
 from seatline.producer.aio.pools import AsyncPools
 from seatline.producer.aio.schedules import AsyncSchedules
+from seatline.producer.aio.selection import AsyncSelection
 from seatline.producer.aio.triggers import AsyncTriggers
+from seatline.producer.failures import Failure, failures_of
 from seatline.producer.listing import jobs_in
 from seatline.producer.orders import orders_in
 from seatline.producer.requests import Batches, Requests, who
+from seatline.producer.selection import Wanted, look
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
 from seatline.shared.errors import PayloadError
@@ -225,6 +228,66 @@ class AsyncQueue:
 
         """
         return self.store.walk(jobs_in(self.store.keys, state=state, type_=type, tenant=tenant, tag=tag, limit=limit))
+
+    async def select(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        type: str | None = None,
+        tenant: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        older_than: float | dt.timedelta | None = None,
+        on: Callable[[int], None] | None = None,
+    ) -> AsyncSelection:
+        """Find all jobs that match now, to cancel, remove, resubmit or move all of them (Q22).
+
+        Read page by page, by the lines of the type, the set of the state, the ids of the load; a selection holds ids, so a
+        million of them cost a few MB. What is accepted later, or ends later, is not among them.
+
+        Args:
+            state: one state, or several; None: scheduled, ready and running.
+            type: one type.
+            tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``.
+            error: a part of the kind and the message of their last error, as it stands or as :meth:`failures` tells it; in
+                small or large letters.
+            older_than: seconds (or a timedelta) since they ended, of those that have; else since they were accepted.
+            on: is told now and then how many there are so far.
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+
+        """
+        wanted = Wanted.of(state, type, tenant, tag, error, older_than)
+        return AsyncSelection(self, await self.store.talk(look(self.store.keys, wanted, on)))
+
+    async def failures(
+        self,
+        *,
+        state: str | Sequence[str] = "failed",
+        type: str | None = None,
+        tenant: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        newer_than: float | dt.timedelta | None = None,
+    ) -> list[Failure]:
+        """Say what has failed, by kind: jobs of one type whose messages are alike, the most frequent first.
+
+        Args:
+            state: or another end, or several: ``("failed", "interrupted")``.
+            type: one type.
+            tenant: one tenant.
+            tag: one of their tags, such as ``load:ID``.
+            error: a part of the kind and the message, as for :meth:`select`.
+            newer_than: seconds (or a timedelta): only those that have ended since then.
+
+        Raises:
+            InvalidInput: an argument is outside its limits; nothing was sent.
+
+        """
+        wanted = Wanted.of(state, type, tenant, tag, error, None)
+        return await self.store.talk(failures_of(self.store.keys, wanted, newer_than))
 
     async def define(self, chain: Chain) -> int:
         """Store a chain; returns its version. The same steps again are the same version (O13).
