@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -21,7 +22,7 @@ PASSWORD = "c4nary/of:Q18@s3cret"
 class Logins:
     """The users of one namespace."""
 
-    def __init__(self, server: RealServer, namespace: str, **options: bool) -> None:
+    def __init__(self, server: RealServer, namespace: str, **options: Any) -> None:
         self.server, self.namespace = server, namespace
         with contextlib.closing(server.client()) as client:
             databases = flavour_of({name: str(value) for name, value in client.info("server").items()}).databases

@@ -20,7 +20,11 @@ def shown() -> str:
         may = ["yes" if ROLES.index(role) >= ROLES.index(verb.role) else "" for role in ROLES]
         scripts = ", ".join(f"`{name}`" for name in verb.scripts) or "reads only"
         lines.append(f"| {verb.name} | {' | '.join(may)} | {verb.found} | {scripts} |")
-    lines += ["", "| role | may write these keys of its namespace, besides those of the roles before it |", "| --- | --- |"]
+    lines += [
+        "",
+        "| role | may write these keys of its namespace, besides those of the roles before it |",
+        "| --- | --- |",
+    ]
     lines += [f"| {role} | {', '.join(f'`{key}`' for key in WRITES[role]) or 'none'} |" for role in ROLES]
     return "\n".join([*lines, "", ""])
 

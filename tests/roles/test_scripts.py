@@ -1,4 +1,4 @@
-"""Every role runs every script, on the real server: what the table allows goes to its end, what it forbids changes nothing (Q18)."""
+"""Every role runs every script, on a real server: what the table allows goes to its end, what not changes nothing (Q18)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from faults.corpus import CASES, Case, Scene
 from faults.snapshot import exact, keys_of
 from harness.server import RealServer
 from redis import Redis
-from roles.conftest import Logins
 
+from roles.conftest import Logins
 from seatline.shared.errors import Refused, ServerRefused
 from seatline.shared.roles import ROLES, role_of, scripts_of
 

@@ -6,7 +6,7 @@ jobs, an *admin* changes everything in the namespace. Whoever makes their logins
 The table is the only one. ``seatline acl`` makes the server's rules of it (console, ``acl_rules.py``), a refusal is
 explained with it, ``docs/security.md`` shows it, and tests hold it against what the scripts really send:
 
-* a script belongs to exactly one verb, or to two of which one is an admin's;
+* a script belongs to exactly one verb;
 * `WRITES` covers every key that a role's scripts write, for a refusal in the middle of a script would leave half of its
   writes behind (the server rolls nothing back), and no more than that.
 """
@@ -55,13 +55,13 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("connect to write", "producer", ("contact",), "the first words of whoever is no viewer"),
     Verb("run jobs", "worker", ("offer", "turn", "renew", "note", "sleep", "leave", "order_expand"), "`worker`"),
     Verb("take back what was lost", "worker", ("reap",), "`worker`"),
-    Verb("fire what is planned", "worker", ("fire", "chain_admit", "window_set"), "`worker`"),
+    Verb("fire what is planned", "worker", ("fire", "chain_admit"), "`worker`"),
+    Verb("set windows", "worker", ("window_set",), "`types window`; workers move windows on by the same script"),
     Verb("hold seats", "worker", ("session_open", "session_renew", "session_close"), "`Queue.pools.session`"),
     Verb("report a refused licence", "worker", ("pool_refused",), "`NoSeat`"),
     Verb("change jobs", "admin", ("remove", "resubmit", "move"), "`jobs remove`, `resubmit`, `move`"),
     Verb("change orders", "admin", ("order_act",), "`orders suspend`, `resume`, `skip`, `reset`, `cancel`, ..."),
     Verb("pause and close", "admin", ("gate",), "`types pause`, `Queue.pause`, `Queue.shut`"),
-    Verb("set windows", "admin", ("window_set",), "`types window`"),
     Verb("set pools", "admin", ("pool_set", "pool_external", "pool_remove"), "`pools set`, `external`, `remove`"),
     Verb("define chains", "admin", ("chain_define", "chain_gate"), "`chains define`, `stop`, `start`, ..."),
     Verb("set schedules", "admin", ("schedule_set", "schedule_act"), "`schedules add`, `pause`, `run`, ..."),
@@ -103,9 +103,8 @@ WRITES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def verb_of(script: str) -> Verb | None:
-    """Return the verb that runs a script, the one that the least role may do; None if the table does not know it."""
-    found = [verb for verb in VERBS if script in verb.scripts]
-    return min(found, key=lambda verb: ROLES.index(verb.role), default=None)
+    """Return the verb that runs a script; None if the table does not know it."""
+    return next((verb for verb in VERBS if script in verb.scripts), None)
 
 
 def role_of(script: str) -> str:
