@@ -53,12 +53,13 @@ def main(folder: Path | None, out: Path, urgent: str | None, stay: bool) -> None
 
 def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) -> int:
     """Run it; returns the exit code."""
-    from examples.drawing_vault import run, samples, stage, vault  # noqa: PLC0415 - likewise
+    from examples.drawing_vault import run, stage, vault  # noqa: PLC0415 - likewise
     from examples.drawing_vault.screen import Screen  # noqa: PLC0415 - likewise
     from rich.console import Console  # noqa: PLC0415 - after the look for what is not installed
 
     folders = vault.Folders(out)
     stop, told = threading.Event(), list[int]()
+    others = [f"{name}=" for name in ("SEATLINE_URL", "SEATLINE_TENANT") if os.environ.get(name)]
 
     def end(number: int, _: object) -> None:
         told.append(number)
@@ -68,7 +69,9 @@ def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) ->
     screen = Screen()
     try:
         _make(folders.home)
-        if inbox is None:
+        if inbox is None and not folders.inbox.exists():
+            from examples.drawing_vault import samples  # noqa: PLC0415 - ezdxf takes its time
+
             samples.make(folders.inbox)
         source = inbox or folders.inbox
         if urgent and not any(file.name == urgent for file in run.scan(source)):
@@ -82,7 +85,7 @@ def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    _what_next(screen, folders)
+    _what_next(screen, folders, others)
     if told and not (stay and good):
         return 128 + told[0]
     return 0 if good else 1
@@ -118,11 +121,13 @@ def _make(home: Path) -> None:
         raise click.UsageError(f"--out: nothing can be written in {str(home)!r}. Name another folder.")
 
 
-def _what_next(screen: Screen, folders: Folders) -> None:
+def _what_next(screen: Screen, folders: Folders, others: list[str]) -> None:
+    """Name what to look at; ``others``: what leads elsewhere in this environment, and is to be passed over."""
     if folders.page.exists():
         screen.hint("report", folders.page.as_uri())
-    state = f"SEATLINE_STATE={shlex.quote(str(folders.server))}"
-    screen.hint("look", f"{state} seatline -n vault orders list --state failed")
+    at = " ".join([*others, f"SEATLINE_STATE={shlex.quote(str(folders.server))}", "seatline"])
+    screen.hint("look", f"{at} -n vault orders list --state failed")
+    screen.hint("stop", f"{at} server stop")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def receive(ctx: Context, path: str, name: str, size: int, mtime: float) -> str:
     release = vault.release_id(path, size, mtime)
     params = {"path": path, "name": name, "size": size, "mtime": mtime}
     with suppress(OrderExists):  # somebody was in a hurry, or this job runs again
-        queue().start(vault.RELEASE.name, params, id=release, title=name, priority=ctx.job.priority)
+        queue().start(vault.RELEASE.name, params, id=release, title=vault.title_of(name), priority=ctx.job.priority)
     return release
 
 

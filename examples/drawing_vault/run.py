@@ -55,6 +55,7 @@ class Run:
     urgent: str | None = None
     ended: dict[str, tuple[OrderRecord, Entry]] = field(default_factory=dict[str, tuple[OrderRecord, Entry]])
     before: int = 0
+    _refused: dict[str, str] = field(default_factory=dict[str, str])
     _hurried: File | None = None
     _asked: bool = False
 
@@ -90,9 +91,8 @@ class Run:
         queue = self.stage.queue
         found = queue.orders(chain=vault.RELEASE.name)
         live = {order.id: order for order in found if isinstance(order, OrderRecord)}
-        for file in files:
-            if file.release in self.ended or file.release in live:
-                continue
+        missing = [file for file in files if file.release not in self.ended and file.release not in live]
+        for file in missing:
             try:
                 order = queue.order(file.release).record()
             except NoSuchOrder:
@@ -102,44 +102,58 @@ class Run:
                 self.ended[file.release] = order, entry
                 if entry.outcome != "released" and not quiet:
                     self.screen.say(entry.outcome, f"{entry.name}: {entry.reason}")
+        if missing:
+            self._find_refused()
         pool = queue.pools[vault.POOL]
         running = [f"{job.title} ({job.step})" for job in queue.jobs(state="running") if job.step]
         self.screen.draw(State(len(files), self._counts(files), pool.in_use, pool.capacity, running))
         return live
 
     def _hurry(self, files: list[File], live: dict[str, OrderRecord]) -> None:
-        """Release one drawing of the batch at priority 1: a new order in the place of the one that waits."""
-        known = sum(file.release in live or file.release in self.ended for file in files)
-        if self._asked or len(live) < BATCH_LEAST or known < len(files) - len(self._left(files)):
+        """Release one drawing at priority 1 once the batch is under way.
+
+        Its order takes the place of the one that waits; if the batch has not come to it yet, it will find it there.
+        """
+        if self._asked or len(live) < BATCH_LEAST:
             return
         self._asked = True
-        waiting = [file for file in files if file.release in live]
-        file = next((file for file in files if file.name == self.urgent), waiting[-1])
+        new = [file for file in files if file.release not in self.ended]
+        file = next((file for file in files if file.name == self.urgent), new[-1])
         params = {"path": file.path, "name": file.name, "size": file.size, "mtime": file.mtime}
         if file.release in self.ended:
             self.screen.say("urgent", f"{file.name} has been released already")
             return
         try:
             self.stage.queue.start(
-                vault.RELEASE.name, params, id=file.release, title=file.name, priority=vault.URGENT, replace=True
+                vault.RELEASE.name,
+                params,
+                id=file.release,
+                title=vault.title_of(file.name),
+                priority=vault.URGENT,
+                replace=True,
             )
         except WrongState:
             self.screen.say("urgent", f"{file.name} is under way already")
             return
         self._hurried = file
-        self.screen.say(
-            "urgent",
-            f"{file.name} goes in at priority {vault.URGENT}; {len(live) - 1} others are there at {vault.BATCH}",
-        )
+        others = f"{len(new) - 1} others are on their way at {vault.BATCH}"
+        self.screen.say("urgent", f"{file.name} is released at priority {vault.URGENT}; {others}")
 
     def _done(self, files: list[File]) -> bool:
         left = self._left(files)
         return bool(files) and all(file.release in self.ended or file.path in left for file in files)
 
+    def _find_refused(self) -> None:
+        for job in self.stage.queue.jobs(state="failed", type=vault.RECEIVE):
+            about = job.params
+            self._refused[vault.release_id(about["path"], about["size"], about["mtime"])] = job.error or "refused"
+
     def _left(self, files: list[File]) -> dict[str, str]:
-        """Of these files, those that the watch cannot take, with the reason."""
+        """Of these files, those that could not be taken, with the reason."""
         wrong = self.stage.watch.complaints
-        return {file.path: wrong[file.path] for file in files if file.path in wrong}
+        waiting = [file for file in files if file.release not in self.ended]
+        found = {file.path: wrong.get(file.path) or self._refused.get(file.release) for file in waiting}
+        return {path: reason for path, reason in found.items() if reason}
 
     def _counts(self, files: list[File]) -> dict[str, int]:
         outcomes = [self.ended[file.release][1].outcome for file in files if file.release in self.ended]
@@ -162,12 +176,11 @@ class Run:
                 self.screen.say("left", f"{file.name}: {self._left(files)[file.path]}")
         if self._hurried and self._hurried.release in self.ended:
             order = self.ended[self._hurried.release][0]
-            behind = sum(_overtaken(other, order) for other, _ in self.ended.values())
+            ends = [other.finished for other, _ in self.ended.values() if other.finished]
+            later = sum(end > order.finished for end in ends) if order.finished else 0
             seconds = (order.finished - order.created).total_seconds() if order.finished and order.created else 0.0
-            self.screen.say(
-                "urgent", f"{self._hurried.name} was done after {seconds:.1f} s, before {behind} that came earlier"
-            )
-        self.screen.summary(self._counts(files), len(files), self.before)
+            self.screen.say("urgent", f"{self._hurried.name} was done after {seconds:.1f} s, before {later} others")
+        self.screen.summary(self._counts(files), len(files), self.before, stopped=self.stop.is_set())
 
 
 def scan(inbox: Path) -> list[File]:
@@ -181,10 +194,3 @@ def scan(inbox: Path) -> list[File]:
         release = vault.release_id(absolute, about.st_size, about.st_mtime)
         found.append(File(path.name, absolute, about.st_size, about.st_mtime, release))
     return sorted(found, key=lambda file: (file.mtime, file.path))
-
-
-def _overtaken(other: OrderRecord, order: OrderRecord) -> bool:
-    """Whether another came earlier and ended later."""
-    if not (other.created and other.finished and order.created and order.finished):
-        return False
-    return other.created < order.created and other.finished > order.finished

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,24 +16,20 @@ from ezdxf.enums import TextEntityAlignment
 from ezdxf.filemanagement import new
 
 
-def make(folder: Path) -> int:
-    """Write those that are not there; returns how many drawings there are."""
-    folder.mkdir(parents=True, exist_ok=True)
+def make(folder: Path) -> None:
+    """Write them into a new folder, which appears when all are written."""
+    part = folder.with_name(f".{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
     for name, draw in SAMPLES.items():
-        path = folder / name
-        if path.exists():
-            continue
         document = new("R2010", setup=True)
         draw(document)
-        part = folder / f".{name}.part"
-        document.saveas(part)
-        if name == "broken.dxf":
-            content = part.read_bytes()
-            part.write_bytes(content[: len(content) // 2])
-        if name == "empty.dxf":
-            part.write_bytes(b"")
-        part.replace(path)
-    return len(SAMPLES)
+        document.saveas(part / name)
+    broken, empty = part / "broken.dxf", part / "empty.dxf"
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    empty.write_bytes(b"")
+    for moment, name in enumerate(SAMPLES):  # one after the other, as people save them
+        os.utime(part / name, (FIRST_SAVED + moment, FIRST_SAVED + moment))
+    part.rename(folder)
 
 
 def _flange(document: Drawing) -> None:
@@ -130,6 +127,8 @@ def _title(document: Drawing, text: str, x: float, y: float) -> None:
     document.modelspace().add_text(text, height=6).set_placement((x, y))
 
 
+#: 2026-01-05 09:00 UTC, in epoch seconds.
+FIRST_SAVED: Final = 1_767_603_600
 #: The last of them is the one that overtakes.
 SAMPLES: Final[dict[str, Callable[[Drawing], None]]] = {
     "untouched.dxf": _nothing,

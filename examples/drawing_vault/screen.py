@@ -37,6 +37,7 @@ class Screen:
         self._console.width = min(self._console.width, WIDTH_MOST)
         self._fine = (self._console.encoding or "").lower().startswith("utf")
         self._began = time.monotonic()
+        self._told = False
         self._live = Live(console=self._console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -58,6 +59,7 @@ class Screen:
 
     def say(self, what: str, text: str) -> None:
         """Tell what happened, with the seconds since the beginning."""
+        self._told = True
         when = f"{time.monotonic() - self._began:.1f} s"
         if not self._console.is_terminal:
             self._console.print(Text(f"{when:>7}  {what:7}  {self._plain(text)}"), soft_wrap=True)
@@ -92,22 +94,19 @@ class Screen:
         )
         self._live.update(Group(Text(), bar, sums, seats, runs))
 
-    def summary(self, counts: dict[str, int], total: int, before: int) -> None:
+    def summary(self, counts: dict[str, int], total: int, before: int, *, stopped: bool) -> None:
         """Say how it ended."""
         self._live.update(Text())
         done = sum(counts.values())
-        seconds = time.monotonic() - self._began
-        ended = (
-            f"all {total} drawings have ended"
-            if done == total
-            else f"{done} of {total} drawings have ended; the next run goes on"
-        )
-        more = ("" if not before else ", all" if before == total else f", {before}") + (
-            " of them before" if before else ""
-        )
-        self._console.print()
+        ended = f"{'all' if done == total else f'{done} of'} {total} drawings have ended"
+        if before:
+            ended += f", {'all' if before == total else before} of them before"
+        if done < total and stopped:
+            ended += "; the next run goes on"
+        if self._told:
+            self._console.print()
         self._console.print(Text.assemble("  ", *self._sums(counts)))
-        self._console.print(Text(f"  {ended}{more} ({seconds:.1f} s)", style="bold"))
+        self._console.print(Text(f"  {ended} ({time.monotonic() - self._began:.1f} s)", style="bold"))
         self._console.print()
 
     def hint(self, name: str, text: str) -> None:

@@ -109,6 +109,11 @@ class Folders:
         return self.releases / release
 
 
+def title_of(name: str) -> str:
+    """Return a file's name as a title: one line that can be shown."""
+    return "".join(char if char.isprintable() else "?" for char in name)[:200]
+
+
 def release_id(path: str, size: int, mtime: float) -> str:
     """Name the release of one version of a file: the id of its order, so that there is one of it, whoever starts it."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).stem).strip("-")[:60] or "drawing"
