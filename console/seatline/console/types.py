@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,8 @@ def list_types(target: Target, output: str) -> None:
 
 
 def _rows(queue: Queue, scene: Scene) -> list[_Row]:
-    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.oldest import oldest_of  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.calls import reads  # noqa: PLC0415 - as above
     from seatline.shared.calls.base import Command, Read  # noqa: PLC0415 - as above
 
     store, keys = queue.store, queue.store.keys
@@ -103,7 +103,7 @@ def _rows(queue: Queue, scene: Scene) -> list[_Row]:
     waiting: dict[str, int] = {}
     for (name, _), count in zip(lines, counts, strict=True):
         waiting[name] = waiting.get(name, 0) + count
-    oldest = _oldest(queue, [line for (_, line), count in zip(lines, counts, strict=True) if count])
+    oldest = oldest_of(store, [line for (_, line), count in zip(lines, counts, strict=True) if count])
     return [
         _Row(
             record,
@@ -115,35 +115,6 @@ def _rows(queue: Queue, scene: Scene) -> list[_Row]:
         )
         for record in scene.types.values()
     ]
-
-
-def _oldest(queue: Queue, lines: Sequence[str], priorities: int = 32) -> dict[str, dt.datetime]:
-    """Return when the oldest job of each line was enqueued: the first id of each of its (first 32) priorities.
-
-    Ids follow the order of enqueuing, so within one priority the first is the oldest.
-    """
-    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.shared.calls.base import Command, Read  # noqa: PLC0415 - as above
-
-    store = queue.store
-    least: dict[str, str] = {}
-    above = dict.fromkeys(lines, "-inf")
-    for _ in range(priorities):
-        looks: list[Command] = [
-            ("ZRANGEBYSCORE", line, score, "+inf", "WITHSCORES", "LIMIT", 0, 1) for line, score in above.items()
-        ]
-        if not looks:
-            break
-        heads = store.read(Read(looks, list[Any]))
-        for line, head in zip(list(above), heads, strict=True):
-            if not head:
-                del above[line]
-                continue
-            job_id = head[0].decode()
-            least[line] = min(least.get(line, job_id), job_id)
-            above[line] = f"({head[1].decode()}"
-    records = store.read(reads.job_records(store.keys, list(least.values()))) if least else []
-    return {line: job.created for line, job in zip(least, records, strict=True) if job is not None and job.created}
 
 
 def _data(row: _Row) -> dict[str, Any]:

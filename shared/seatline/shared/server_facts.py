@@ -119,7 +119,8 @@ class ServerFacts:
         found: list[Replica] = []
         for name, value in self.info.items():
             if _REPLICA.fullmatch(name):
-                said = dict(part.partition("=")[::2] for part in value.split(","))
+                parts = (part.partition("=") for part in value.split(","))
+                said = {what: told for what, _, told in parts}
                 lag = said.get("lag", "")
                 place = f"{said.get('ip', '?')}:{said.get('port', '?')}"
                 found.append(Replica(place, said.get("state", "?"), int(lag) if lag.isdecimal() else 0))
