@@ -11,6 +11,7 @@ What a handler does is said by the order's own params, so that every step may be
     fail    this step fails until somebody has mended it; a step ``repair`` mends
     goto    {"two": "one"}: this step chooses that one as the next, until it is mended
     give    {"list": {...}}: what this step returns, beside its path
+    emit    this job emits an event of that name, with its end
     path    the steps whose outputs have been handed on so far, each once
 
 A step returns its path with itself at the end, and ``made``: a word that is in no other step's report.
@@ -82,6 +83,8 @@ def _handlers(folder: Path) -> Handlers:
             mended.touch()
             write("raise", ctx)
             raise Goto(params["goto"][step], output={"path": path, "made": f"made-{step}"})
+        if "emit" in params:
+            ctx.emit(params["emit"], {"by": name})
         write("end", ctx)
         if element is not None:
             return f"made-{name}"

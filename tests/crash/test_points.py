@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from crash import scenes_errors, scenes_lists, scenes_people, scenes_steps, scenes_time
+from crash import scenes_errors, scenes_events, scenes_lists, scenes_people, scenes_steps, scenes_time
 from crash.moments import MOMENTS, Point
 from crash.nest import Nest
 from crash.stage import FSYNCS, KILLED, Stage
@@ -22,7 +22,7 @@ from harness.server import RealServer
 pytestmark = pytest.mark.crash
 
 #: Their import enters their moments.
-SCENES: Final = (scenes_steps, scenes_errors, scenes_lists, scenes_people, scenes_time)
+SCENES: Final = (scenes_steps, scenes_errors, scenes_lists, scenes_people, scenes_time, scenes_events)
 POINTS: Final = [Point(*point) for point in product(MOMENTS, KILLED, FSYNCS)]
 
 
@@ -48,7 +48,7 @@ def test_points_are_many() -> None:
     names = {point.name for point in POINTS}
     assert len(names) == len(POINTS) == 6 * len(MOMENTS)
     assert len(names) >= 100
-    assert {"O1", "O2", "O3", "T1", "T2", "T3", "T5"} <= {rule for moment in MOMENTS for rule in moment.rules}
+    assert {"O1", "O2", "O3", "T1", "T2", "T3", "T5", "Q20"} <= {rule for moment in MOMENTS for rule in moment.rules}
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,21 @@ class Scene:
         """Let the namespace look as if an earlier run of the server had been the last to be met."""
         self._before.read(Read([("HSET", self._before.keys.about, "run", "0" * 40)], list))
 
+    def put(self, key: str, field: str, value: int) -> None:
+        """Set a field of a hash."""
+        self._before.read(Read([("HSET", self._before.keys(key), field, value)], list))
+
+    def silence(self, worker: str) -> None:
+        """Let a worker look as if nothing had been heard of it for a minute."""
+        until = self.clock() - 60_000
+        self._before.read(Read([("ZADD", self._before.keys("workers"), until, worker)], list))
+
+    def waiting(self, event: str) -> tuple[TriggerRecord, list[bytes]]:
+        """Return a trigger and the facts that wait for it."""
+        record, packed = self._before.read(triggers.waiting_facts(self._before.keys, event, 10))
+        assert record is not None
+        return record, packed
+
     def lose(self, key: str) -> None:
         """Let a key be gone, as if it had expired."""
         self._before.read(Read([("DEL", self._before.keys(key))], list))
@@ -1255,6 +1270,136 @@ def _remove_gathered(scene: Scene) -> Call[Any]:
     return jobs.remove("0000000000000001", "me")
 
 
+def _failing(scene: Scene, event: str = "job.failed", coalesce: float | None = None) -> Taken:
+    """A job that is about to fail, of which a trigger is to hear; another worker waits, so that it is rung."""
+    scene.do(triggers.set_trigger(event, PAIR, coalesce, "me"))
+    scene.offer()
+    scene.submit(Job("free", {"n": 1}, title="ü", tags=["x", "y"]))
+    (taken,) = scene.reserve(1)
+    scene.offer("w2")
+    scene.reserve(1, worker="w2", bell="bell2")
+    return taken
+
+
+def _turn_fails(scene: Scene) -> Call[Any]:
+    """What has happened is written down with the end of the job."""
+    return turned("w1", 1, [ended_by(_failing(scene), "failed")], bell="bell1")
+
+
+def _turn_fails_deep(scene: Scene) -> Call[Any]:
+    """Eight triggers lie before it: there is no ninth."""
+    taken = _failing(scene)
+    scene.put("job:" + taken.id, "depth", 8)
+    return turned("w1", 1, [ended_by(taken, "failed")], bell="bell1")
+
+
+def _turn_emits(scene: Scene) -> Call[Any]:
+    """Its handler has emitted two events, of which one triggers something, and enqueued a job."""
+    taken = _failing(scene, "e")
+    said = [triggers.emitted_words(event, {"n": 1}, "T", "k") for event in ("e", "f")]
+    report = Report(taken.id, taken.token, "succeeded", jobs=[said[0], job_words(Job("free")), said[1]])
+    return turned("w1", 0, [report])
+
+
+def _turn_order_fails(scene: Scene) -> Call[Any]:
+    """An order ends badly, and two triggers are to hear of it."""
+    for event in ("order.failed", "order.finished"):
+        scene.do(triggers.set_trigger(event, PAIR, None, "me"))
+    scene.offer()
+    scene.chain()
+    scene.order("my")
+    (taken,) = scene.reserve(1)
+    return turned("w1", 0, [ended_by(taken, "failed")])
+
+
+def _with_facts(scene: Scene, coalesce: float | None = None) -> tuple[TriggerRecord, list[triggers.Fact]]:
+    """A fact that waits; returns it with its trigger as a worker reads them."""
+    scene.reserve(0, reports=[ended_by(_failing(scene, coalesce=coalesce), "failed")])
+    record, packed = scene.waiting("job.failed")
+    return record, [triggers.Fact.read("job.failed", each) for each in packed]
+
+
+def _emit_facts(scene: Scene) -> Call[Any]:
+    record, (fact,) = _with_facts(scene)
+    wanted = [triggers.event_words(record.event, job, 1) for job in record.wanted({"job": fact.params["job"]}, None)]
+    return triggers.emit(record, wanted, strict=False, taking=triggers.Taking(1, record.taken))
+
+
+def _emit_facts_closed(scene: Scene) -> Call[Any]:
+    """They are put off."""
+    record, (fact,) = _with_facts(scene)
+    scene.do(jobs.gate("", "closed", "me"))
+    wanted = [triggers.event_words(record.event, job, 1) for job in record.wanted({"job": fact.params["job"]}, None)]
+    return triggers.emit(record, wanted, strict=False, taking=triggers.Taking(1, record.taken))
+
+
+def _emit_facts_taken(scene: Scene) -> Call[Any]:
+    """Another worker was faster."""
+    call = _emit_facts(scene)
+    scene.do(call)
+    return call
+
+
+def _emit_facts_missed(scene: Scene) -> Call[Any]:
+    """No jobs can be made of it."""
+    record, _ = _with_facts(scene)
+    return triggers.emit(record, [], strict=False, taking=triggers.Taking(1, record.taken))
+
+
+def _gather_facts(scene: Scene) -> Call[Any]:
+    record, (fact,) = _with_facts(scene, coalesce=10)
+    taking = triggers.Taking(1, record.taken, fact.depth)
+    packed = [pack_params({"job": fact.params["job"]})]
+    return triggers.gather(record, record.gathering("", None), packed, strict=False, taking=taking)
+
+
+def _reap_told(scene: Scene) -> Call[Any]:
+    """A job is interrupted, and its worker is lost; triggers hear of both."""
+    for event in ("job.interrupted", "worker.lost"):
+        scene.do(triggers.set_trigger(event, PAIR, None, "me"))
+    scene.offer()
+    (job,) = scene.submit(Job("free"))
+    scene.put("job:" + job, "depth", 3)
+    scene.reserve(1, lease_ms=1)
+    scene.silence("w1")
+    return workers.reap("w2", scene.suspects(2))
+
+
+def _renew_silent(scene: Scene) -> Call[Any]:
+    """A worker that is silent is suspected of being lost."""
+    scene.do(triggers.set_trigger("worker.lost", PAIR, None, "me"))
+    scene.offer()
+    scene.offer("w2")
+    scene.silence("w1")
+    return renewed("w2", [])
+
+
+def _leave_back(scene: Scene) -> Call[Any]:
+    """It had been told of as lost."""
+    scene.do(_reap_told(scene))
+    scene.offer()
+    return workers.leave("w1", OFFER, "bell1")
+
+
+def _trigger_set_facts(scene: Scene) -> Call[Any]:
+    """What has happened waits for this one now."""
+    _with_facts(scene)
+    return triggers.set_trigger("job.failed", PAIR[:1], None, "you")
+
+
+def _trigger_set_lost(scene: Scene) -> Call[Any]:
+    """Who was lost before is not told of."""
+    scene.offer()
+    scene.silence("w1")
+    return triggers.set_trigger("worker.lost", PAIR, None, "me")
+
+
+def _trigger_remove_facts(scene: Scene) -> Call[Any]:
+    """What has happened and waits for it is forgotten."""
+    _with_facts(scene)
+    return triggers.remove_trigger("job.failed", "me")
+
+
 def _trigger_set(scene: Scene) -> Call[Any]:
     scene.trigger(PAIR[0])
     return triggers.set_trigger("f", PAIR, 10.0, "me")
@@ -1409,6 +1554,21 @@ CASES = [
     Case("gather-changed", _gather_changed),
     Case("turn-gathered", _turn_gathered),
     Case("remove-gathered", _remove_gathered),
+    Case("turn-fails", _turn_fails),
+    Case("turn-fails_deep", _turn_fails_deep),
+    Case("turn-emits", _turn_emits),
+    Case("turn-order_fails", _turn_order_fails),
+    Case("emit-facts", _emit_facts),
+    Case("emit-facts_closed", _emit_facts_closed),
+    Case("emit-facts_taken", _emit_facts_taken),
+    Case("emit-facts_missed", _emit_facts_missed),
+    Case("gather-facts", _gather_facts),
+    Case("reap-told", _reap_told, repeats=["alive"] * 2),
+    Case("renew-silent", _renew_silent),
+    Case("leave-back", _leave_back),
+    Case("trigger_set-facts", _trigger_set_facts),
+    Case("trigger_set-lost", _trigger_set_lost),
+    Case("trigger_remove-facts", _trigger_remove_facts),
     Case("trigger_set", _trigger_set),
     Case("trigger_set-again", _trigger_set_again),
     Case("trigger_remove", _trigger_remove),

@@ -31,11 +31,11 @@ IDLE = {
 }  # fmt: skip
 #: To lift a gate or a window takes something away, and so does to resume or remove a schedule, to replace an order, or to
 #: define what is defined already; whoever takes free seats leaves the pool's line first; a load that is told where it is
-#: writes nothing.
+#: writes nothing; facts that are forgotten take something away.
 LET_THROUGH = {
     "gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift", "chain_gate-lifted",
     "order_start-replace", "chain_define-same", "trigger_remove", "trigger_remove-missing",
-    "load-unfit", "load-elsewhere",
+    "load-unfit", "load-elsewhere", "emit-facts_missed", "trigger_remove-facts",
 }  # fmt: skip
 
 

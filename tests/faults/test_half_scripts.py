@@ -35,7 +35,7 @@ HALF = {
     "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:events",
     "job:history", "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "schedule",
     "scheduled", "schedules", "seq", "type", "types", "worker", "workers",
-    "chain", "chain:held", "chain:started", "chain:waiting", "chains",
+    "chain", "chain:held", "chain:started", "chain:waiting", "chains", "deep", "happened", "lost", "trigger",
     "order", "order:data", "order:each", "order:history", "orders",
 }  # fmt: skip
 

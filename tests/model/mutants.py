@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.real import assemble, many_types
 from seatline.shared import scripts
 
-__all__ = ["MUTANTS", "ORDER_MUTANTS", "Mutant", "broken_scripts"]
+__all__ = ["EVENT_MUTANTS", "MUTANTS", "ORDER_MUTANTS", "Mutant", "broken_scripts"]
 
 
 @dataclass(frozen=True)
@@ -575,6 +575,129 @@ ORDER_MUTANTS = [
         "elseif job[13] then\n",
         "elseif false then\n",
         "an order stays at a step that was interrupted",
+    ),
+]
+
+
+EVENT_MUTANTS = [
+    Mutant(
+        "facts-not-taken",
+        "_cause",
+        "redis.call('LTRIM', waits, facts, -1)",
+        "",
+        "each failure is told again and again",
+    ),
+    Mutant(
+        "facts-not-taken-by-emit",
+        "emit",
+        "if facts > 0 then take_facts(",
+        "if false then take_facts(",
+        "each failure is told again and again",
+    ),
+    Mutant(
+        "facts-not-taken-by-gather",
+        "gather",
+        "if facts > 0 then take_facts(",
+        "if false then take_facts(",
+        "each failure is in every mail",
+    ),
+    Mutant(
+        "facts-of-others",
+        "_cause",
+        "(is[2] or '0') == cause",
+        "true",
+        "two workers tell of one failure, and none of the next",
+    ),
+    Mutant(
+        "facts-of-another-trigger",
+        "_cause",
+        "is[1] == version and",
+        "is[1] and",
+        "a trigger that was set anew still enqueues what it did before",
+    ),
+    Mutant(
+        "refused-facts-lost",
+        "_cause",
+        "if not accepted then",
+        "if false then",
+        "what happens while the namespace is closed is never told",
+    ),
+    Mutant(
+        "facts-untold",
+        "_finish",
+        "redis.call('ZADD', ns .. 'schedules', now, 'event:' .. event)",
+        "",
+        "no worker hears of a failure",
+    ),
+    Mutant(
+        "facts-told-for-ever",
+        "_cause",
+        "if redis.call('EXISTS', waits) == 0 then redis.call('ZREM', ns .. 'schedules', member) end",
+        "",
+        "workers look for facts that there are not, for ever",
+    ),
+    Mutant(
+        "own-facts-untold",
+        "_finish",
+        "newly_told[#newly_told + 1] = 'event:' .. event",
+        "",
+        "a lone worker tells of a failure at its next look only",
+    ),
+    Mutant(
+        "depth-not-counted",
+        "_finish",
+        "depth = tonumber(depth or 0) + 1",
+        "depth = 1",
+        "a job whose failure triggers it again never comes to an end",
+    ),
+    Mutant(
+        "depth-not-gathered",
+        "gather",
+        "if depth > tonumber(redis.call('HGET', key, 'depth') or 0) then",
+        "if false then",
+        "a job that gathers its own failures never comes to an end",
+    ),
+    Mutant(
+        "depth-of-worker-lost",
+        "reap",
+        "math.max(before, tonumber(job[14]))",
+        "0",
+        "a job that kills its worker and is triggered by that never comes to an end",
+    ),
+    Mutant(
+        "emitted-by-a-failure",
+        "_settle",
+        "if report.emits and (outcome == 'succeeded' or outcome == 'skipped') then",
+        "if report.emits then",
+        "a handler that fails has emitted its event all the same",
+    ),
+    Mutant(
+        "attempts-told",
+        "_settle",
+        "    outcome, report.result = ends, ''\n  end\n",
+        "    outcome, report.result = ends, ''\n  end\n  if report.emits then emit_events(id, report.emits) end\n",
+        "a handler that ends well has emitted its event twice",
+    ),
+    Mutant(
+        "lost-for-ever",
+        "reap",
+        "if redis.call('ZREM', ns .. 'workers', worker) == 0 then return 'alive' end",
+        "",
+        "a lost worker is told of at every look",
+    ),
+    Mutant(
+        "forgotten-with-the-trigger",
+        "trigger_remove",
+        "redis.call('DEL', ns .. 'happened:' .. event)",
+        "",
+        "facts wait for a trigger that is gone",
+    ),
+    Mutant(
+        "order-untold",
+        "_orders",
+        "    self.tell_of_end(o, state)\n",
+        "",
+        "the end of an order triggers nothing",
     ),
 ]
 

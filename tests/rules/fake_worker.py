@@ -89,7 +89,7 @@ class FakeWorker:
             )
         )
         assert not told.no_offer
-        self.due, self.states = told.due, list(told.states)
+        self.due, self.states, self.planned = told.due, list(told.states), list(told.planned)
         self._listed = waits
         for taken in told.jobs:
             self.held[taken.id] = taken

@@ -45,6 +45,12 @@ def plain(ctx: Context, folder: str) -> int:
     return os.getpid()
 
 
+@handlers.handler("heard", if_lost="rerun")
+def heard(ctx: Context, folder: str, **_event: object) -> None:
+    """Run at once, because something has happened."""
+    _note(ctx, folder)
+
+
 @handlers.handler("hold.interrupt")
 def hold(ctx: Context, folder: str) -> int:
     """Run until told, and stop when asked to."""

@@ -15,6 +15,7 @@ import fakeredis
 import pytest
 from harness.server import RealServer
 from model.compare import difference
+from model.event_stories import EVENT_STORIES, Facts
 from model.machine import Machine
 from model.order_stories import ORDER_STORIES, Orders
 from model.real import START, Real
@@ -440,3 +441,9 @@ def test_the_same_orders(twins: Twins) -> None:
     for story in ORDER_STORIES:
         story(Orders(twins))
     assert sent >= OF_ORDERS
+
+
+@pytest.mark.parametrize("story", EVENT_STORIES, ids=lambda story: story.__name__)
+def test_the_same_events(story: Callable[[Facts], None], twins: Twins) -> None:
+    """What has happened, how it is told, and what is made of it (Q20)."""
+    story(Facts(twins))

@@ -1,7 +1,8 @@
 """The workers of a namespace as one look tells: who is there, what each says of itself, which jobs it runs.
 
 Who is there is told by ``workers``: until when each counts as live. What a worker says of itself is as old as its last
-renewal; so the jobs it runs are read from the jobs. One that went without a word stays listed for a day, as *lost*.
+renewal; so the jobs it runs are read from the jobs. One that went without a word stays listed for a day, as *lost*; if an
+event has told of that, in ``lost``.
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ class Fleet:
 def fleet_of(store: Store) -> Fleet:
     """Look at all workers, live and lost, and at what they run."""
     keys = store.keys
-    listed = store.read(reads.page(keys, "workers", 0, _MOST))
+    there, lost = (store.read(reads.page(keys, name, 0, _MOST)) for name in ("workers", "lost"))
+    listed = list({**dict(lost), **dict(there)}.items())
     offers = store.read(reads.name_set(keys, "offers"))
     records = store.read(reads.worker_records(keys, [worker for worker, _ in listed], offers))
     running = store.read(reads.page(keys, "running", 0, _MOST))

@@ -7,6 +7,7 @@
   counter, where there is one, is the sum of the sessions; no more is held than there is, unless the pool was changed
 * **I4 leases**: state running and a token, or no lease
 * **T6 plans**: each schedule and each window stands in ``schedules`` at its next moment, and nothing else does
+* **Q20 facts**: those that wait for a trigger have one, and stand in ``schedules``, so that a worker makes their jobs
 * **O2 to O14** chains and orders: see :mod:`seatline.console.order_invariants`
 * **I13 keys**: nothing but what ``keys.PATTERNS`` draws; what must expire has a term; no key without its owner
 
@@ -61,6 +62,7 @@ def broken(moment: Moment) -> list[Violation]:
         *_programs(moment),
         *_lines(moment),
         *_plans(moment),
+        *_facts(moment),
         *chains_and_orders(moment),
         *_keys(moment),
     ]
@@ -262,6 +264,22 @@ def _plans(moment: Moment) -> Iterator[Violation]:
         score = moment.planned.get(f"window:{type_}")
         if score is None or str(int(score)) not in {fields.get("opens"), fields.get("closes")}:
             yield Violation("T9", f"type {type_}", f"its window is planned for {score}, and does not change then.")
+
+
+def _facts(moment: Moment) -> Iterator[Violation]:
+    """Q20: whoever looks at ``schedules`` hears of facts that wait, and of no others."""
+    for name in moment.kinds:
+        event = name.removeprefix("happened:")
+        if event == name:
+            continue
+        if f"trigger:{event}" not in moment.kinds and f"trigger:{event}" in moment.asked:
+            yield Violation("Q20", f"event {event}", "facts wait for it, and it triggers nothing.")
+        if f"event:{event}" not in moment.planned:
+            yield Violation("Q20", f"event {event}", "facts wait for it, and no worker would hear of them.")
+    for name in moment.planned:
+        event = name.removeprefix("event:")
+        if event != name and f"happened:{event}" not in moment.kinds and f"happened:{event}" in moment.asked:
+            yield Violation("Q20", f"event {event}", "workers are told of facts that there are not.")
 
 
 def _keys(moment: Moment) -> Iterator[Violation]:

@@ -133,6 +133,9 @@ class Moment:
             names |= {f"type:{type_}", f"ready:{type_}"}
             names |= {f"ready:{type_}|{uses}" for uses in self.types.get(type_, {}).get("lines", "").split()}
         names |= {f"schedule:{name}" for name in self.planned if ":" not in name}
+        events = {name.removeprefix("event:") for name in self.planned if name.startswith("event:")}
+        events |= {name.removeprefix("happened:") for name in self.kinds if name.startswith("happened:")}
+        names |= {f"{kind}:{event}" for event in events for kind in ("happened", "trigger")}
         for pool in self.sets.get("pools", ()):
             names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
         return names | self._named_of_orders()

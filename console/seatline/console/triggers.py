@@ -20,7 +20,22 @@ __all__ = ["triggers"]
 _event = click.argument("event", metavar="EVENT")
 
 
-@click.group(cls=Group, epilog="Example: seatline triggers set drawing.released drawing.index")
+@click.group(
+    cls=Group,
+    epilog="""\b
+Built-in events, which Seatline itself emits if something is triggered by them:
+  job.failed       a job has failed for good
+  job.interrupted  a job was lost with its worker, and a person is to decide
+  order.failed     an order has failed
+  order.finished   an order has ended, well or not
+  worker.lost      a worker has gone without a word
+
+\b
+Examples:
+  seatline triggers set drawing.released drawing.index
+  seatline triggers set job.failed mail.send to=team --coalesce 5m
+""",
+)
 def triggers() -> None:
     """List, set and remove what events enqueue; emit events."""
 
@@ -31,19 +46,23 @@ def triggers() -> None:
 def list_triggers(target: Target, output: str) -> None:
     """List all triggers, by event.
 
-    COALESCE is for how long events are gathered into one job.
+    COALESCE is for how long events are gathered into one job. WAIT is how many facts wait for a worker to make their jobs:
+    built-in events, and events of handlers. MISSED is how many have made none: `triggers show EVENT` tells more.
     """
     from seatline.console.output import Column, local, show, span  # noqa: PLC0415 - `seatline --help` stays fast
 
     columns: list[Column[TriggerRecord]] = [
         Column("EVENT", lambda each: each.event),
         Column("COALESCE", lambda each: span(each.coalesce) if each.coalesce else "-", right=True),
+        Column("WAIT", lambda each: f"{each.waiting:,}" if each.waiting else "-", right=True),
         Column("CHANGED", lambda each: local(each.changed)),
         Column("BY", lambda each: each.by, spare=True),
         Column("JOBS", lambda each: " ".join(job.type for job in each.jobs), cuts=True),
     ]
     with target.queue() as queue:
         records = queue.triggers.list()
+    if any(each.missed for each in records):
+        columns.insert(3, Column("MISSED", lambda each: f"{each.missed:,}" if each.missed else "-", right=True))
     show(records, output, columns, _data)
     if not records and output == "table":
         click.echo("No triggers. `seatline triggers set EVENT TYPE` makes one.", err=True)
@@ -56,6 +75,9 @@ def _data(record: TriggerRecord) -> dict[str, Any]:
         "created": record.created,
         "changed": record.changed,
         "by": record.by,
+        "waiting": record.waiting,
+        "taken": record.taken,
+        "missed": record.missed,
         "jobs": [_job_data(job) for job in record.jobs],
     }
 
@@ -84,6 +106,7 @@ def _job_data(job: Job) -> dict[str, Any]:
 def show(target: Target, event: str, *, output: str) -> None:
     """Tell what an event enqueues."""
     from seatline.console.output import clean, local, plain_data, span  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.calls.triggers import DEPTH_MOST  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
         record = queue.triggers[event]
@@ -94,6 +117,15 @@ def show(target: Target, event: str, *, output: str) -> None:
     click.echo(clean(f"  set       {local(record.changed)} by {record.by}"))
     if record.coalesce:
         click.echo(f"  coalesce  {span(record.coalesce)}: the events of that time are gathered into one job")
+    if record.waiting:
+        click.echo(f"  waiting   {record.waiting:,} that have happened, for a worker to make their jobs")
+    if record.taken:
+        click.echo(f"  taken     {record.taken:,} that have happened since it was set, by workers")
+    if record.missed:
+        click.echo(
+            f"  missed    {record.missed:,} that have made none: {DEPTH_MOST} triggers lay before, too many waited, or their "
+            "params are too long"
+        )
     for job in record.jobs:
         said = _job_data(job)
         click.echo("")
@@ -143,6 +175,8 @@ def set_trigger(
 ) -> None:
     """Say which jobs an event enqueues, in the place of what it enqueued before.
 
+    EVENT is a name of yours, or a built-in event: job.failed, job.interrupted, order.failed, order.finished, worker.lost.
+
     A job's params are the event's and over them these. A VALUE that reads as a number, true, false or null in JSON is that,
     anything else is text. --tenant is of its jobs; without it they have the emitter's.
     """
@@ -186,11 +220,14 @@ def _read(file: Any) -> tuple[list[Job], str | float | None]:
 @click.argument("events", metavar="EVENT...", nargs=-1, required=True)
 @pass_target
 def remove(target: Target, events: tuple[str, ...]) -> None:
-    """Forget what events enqueue; what they have enqueued goes on."""
+    """Forget what events enqueue; what they have enqueued goes on.
+
+    What has happened and waits for a worker is forgotten, too, which is said.
+    """
     with target.queue() as queue:
         for event in events:
-            queue.triggers.remove(event)
-            click.echo(f"trigger {event} removed")
+            waited = queue.triggers.remove(event)
+            click.echo(f"trigger {event} removed" + (f", with {waited:,} that waited for a worker" if waited else ""))
 
 
 @triggers.command(
@@ -222,7 +259,8 @@ def emit(
 ) -> None:
     """Say that something has happened: its jobs are enqueued, all of them or none.
 
-    Prints their ids, at most 1,000 a call. Exit code 0 also if nothing is triggered by that event, which is said.
+    Built-in events (job.failed, ...) are Seatline's alone, and refused. Prints the ids, at most 1,000 a call. Exit code 0 also
+    if nothing is triggered by that event, which is said.
     """
     values = params_of(sys.stdin.read() if params == "-" else params, words)
     entities = [values] if many is None else [{**values, **each} for each in _lines(many)]

@@ -7,6 +7,10 @@ until it is reserved further events of the same key are added to its list; it ge
 Who is authoritative: the server. The trigger is read, params are merged here, and one script accepts the jobs if the
 trigger has not been changed since; if it has, that is done again. So all of an event's jobs are accepted or none, as one
 version of the trigger says, and an event that is gathered is in exactly one job for each of the trigger's.
+
+Some events nobody emits: a job has failed, a worker was lost. The script that writes that down writes down the fact too, if
+something is triggered by it; so does the one that ends a job whose handler has emitted an event. Workers call
+:func:`facts_emitted`, which makes jobs of them by the same way: once, whoever is killed when.
 """
 
 from __future__ import annotations
@@ -14,14 +18,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from seatline.shared.calls import triggers as verbs
 from seatline.shared.calls.base import Call
 from seatline.shared.calls.jobs import SUBMIT_MOST, Batch
 from seatline.shared.calls.talk import Talk, ask
-from seatline.shared.calls.triggers import TriggerRecord
+from seatline.shared.calls.triggers import GATHERED_BYTES, Fact, Taking, TriggerRecord
 from seatline.shared.codec import pack_params
 from seatline.shared.config import check_name
 from seatline.shared.errors import InvalidInput, OutcomeUnknown
@@ -31,13 +35,14 @@ from seatline.shared.keys import Keys
 if TYPE_CHECKING:
     from seatline.producer.queue import Queue
 
-__all__ = ["Triggers", "emitted", "trigger_call", "trigger_record", "trigger_records"]
+__all__ = ["Triggers", "emitted", "facts_emitted", "trigger_call", "trigger_record", "trigger_records"]
 
 #: Jobs of one trigger.
 JOBS_MOST: Final = 100
 COALESCE_LEAST: Final = 0.001
 COALESCE_MOST: Final = 24 * 3600.0
-KEY_MOST: Final = 200
+#: Facts that are read at once.
+FACTS_READ: Final = 200
 #: How often an event is tried again because somebody changes its trigger meanwhile.
 TRIES: Final = 5
 _SPAN: Final = re.compile(r"(\d{1,6})([smh])", re.ASCII)
@@ -61,7 +66,8 @@ class Triggers:
         """Say which jobs an event enqueues, in the place of what it enqueued before; returns True if that was nothing.
 
         Args:
-            event: its name.
+            event: its name; also one of the built-in events: job.failed, job.interrupted, order.finished, order.failed,
+                worker.lost.
             jobs: 1 to 100. Their params win over the event's, their tenant over the emitter's. ``at``, ``token`` and
                 ``on_duplicate`` are not for them; ``delay`` and ``expires`` are seconds from the event.
             coalesce: gather the events of so many seconds (``10``, ``"10s"``, ``"5m"``; at most a day) into one job, which has
@@ -75,9 +81,17 @@ class Triggers:
         """
         return self._store.run(trigger_call(event, jobs, coalesce, priority, self._queue.by))
 
-    def remove(self, event: str) -> None:
-        """Forget what an event enqueues; what it has enqueued goes on. Raises NoSuchTrigger if that is nothing."""
-        self._store.run(verbs.remove_trigger(check_name("event", event), self._queue.by))
+    def remove(self, event: str) -> int:
+        """Forget what an event enqueues; what it has enqueued goes on.
+
+        Returns how many facts waited for a worker to make jobs of them, and are forgotten, too: built-in events, and
+        events of handlers.
+
+        Raises:
+            NoSuchTrigger: it enqueues nothing.
+
+        """
+        return self._store.run(verbs.remove_trigger(check_name("event", event), self._queue.by))
 
     def __getitem__(self, event: str) -> TriggerRecord:
         """Return what an event enqueues.
@@ -136,11 +150,11 @@ def emitted(
     strict: bool,
 ) -> Talk[Batch]:
     """Emit an event for each of these params: all of its jobs are accepted, or none; see ``Queue.emit_many``."""
-    check_name("event", event)
+    verbs.check_event(event)
     if tenant is not None:
         check_name("tenant", tenant)
     if key is not None:
-        _check_key(key)
+        verbs.check_key(key)
     many = [_params(number, params) for number, params in enumerate(entities)]
     for _ in range(TRIES):
         (record,) = yield from ask(verbs.trigger_records(keys, [event]))
@@ -169,9 +183,80 @@ def _params(number: int, params: object) -> Mapping[str, Any]:
     return params  # pyright: ignore[reportUnknownVariableType] - what is in it is checked when it is packed
 
 
-def _check_key(key: object) -> None:
-    if not (isinstance(key, str) and 0 < len(key) <= KEY_MOST and key.isprintable()):
-        raise InvalidInput(f"key: {key!r:.80} is not one line of 1 to {KEY_MOST} characters.")
+@dataclass(frozen=True, slots=True)
+class FactsEmitted:
+    """What was made of the facts of an event: how many of them, and of how many no jobs can be made, and why.
+
+    Attributes:
+        facts: of which jobs were accepted.
+        missed: of which none can be made; ``why``: of the last.
+        others: somebody else has taken some meanwhile.
+
+    """
+
+    facts: int = 0
+    missed: int = 0
+    why: str = ""
+    others: bool = False
+
+
+def facts_emitted(keys: Keys, event: str, most: int = 1_000) -> Talk[FactsEmitted]:
+    """Make jobs of the facts that wait for an event's trigger, about ``most`` of them; each is taken as its jobs are accepted.
+
+    Raises:
+        Refused: their jobs are refused (the namespace is closed, ...): they wait, and are due again in a minute.
+        PayloadError: the trigger's record is damaged, or a fact.
+
+    """
+    done = FactsEmitted()
+    while done.facts + done.missed < most:
+        record, waiting = yield from ask(verbs.waiting_facts(keys, event, FACTS_READ))
+        if record is None or not waiting:
+            break
+        facts = [Fact.read(event, packed) for packed in waiting[: max(1, SUBMIT_MOST // len(record.jobs))]]
+        call, count, why = _first(record, facts)
+        accepted = yield from ask(call)
+        if accepted is None:
+            done = replace(done, others=True)
+        elif why:
+            done = replace(done, missed=done.missed + count, why=why)
+        else:
+            done = replace(done, facts=done.facts + count)
+    return done
+
+
+def _first(record: TriggerRecord, facts: Sequence[Fact]) -> tuple[Call[Batch | None], int, str]:
+    """Return the call for the first of these facts, for how many it is, and why no jobs can be made of them or ''."""
+    words: list[list[str | bytes]] = []
+    packed: list[bytes] = []
+    first, count, size, why = facts[0], 0, 0, ""
+    for fact in facts:
+        more: list[list[str | bytes]] = []
+        if record.coalesce is not None and (fact.key, fact.tenant) != (first.key, first.tenant):
+            break
+        try:
+            if record.coalesce is None:
+                more = [
+                    verbs.event_words(record.event, job, fact.depth) for job in record.wanted(fact.params, fact.tenant)
+                ]
+                size += sum(len(word) for job in more for word in job)
+            else:
+                packed.append(pack_params(fact.params))
+                size += len(packed[-1])
+        except InvalidInput as error:
+            why = str(error)
+            break
+        if size > GATHERED_BYTES and count:
+            break
+        words += more
+        count += 1
+    if not count:
+        return verbs.emit(record, [], strict=False, taking=Taking(1, record.taken)), 1, why
+    taking = Taking(count, record.taken, max(fact.depth for fact in facts[:count]))
+    if record.coalesce is None:
+        return verbs.emit(record, words, strict=False, taking=taking), count, ""
+    jobs = record.gathering(first.key, first.tenant)
+    return verbs.gather(record, jobs, packed[:count], strict=False, taking=taking), count, ""
 
 
 def _words(record: TriggerRecord, many: Sequence[Mapping[str, Any]], tenant: str | None) -> list[list[str | bytes]]:

@@ -10,6 +10,7 @@
     |   |-- ServerRefused                 missing rights, TLS, too old
     |   |   |-- NotAllowed            77  the login may not do that
     |   |   `-- LoginRefused              wrong user or password
+    |   |-- ScriptsMissing                forgotten, and the login may not load them
     |   |-- ServerReadOnly                a replica, or writes are stopped
     |   |-- ServerFull                    no memory left: new jobs are refused, old ones still end
     |   `-- NoEmbeddedServer              nothing to start, or starting is forbidden
@@ -31,6 +32,7 @@
     |   `-- HandlerDiffers                a live worker declares the type otherwise
     |-- PartialEnqueue                    a batch was refused after others were accepted
     |-- OutcomeUnknown                    a request may or may not have happened
+    |-- TooDeep                           too many triggers lie before a job: its handler may emit no event
     |-- StaleLease                        the lease was taken back; the report changed nothing
     |-- JobFailed                         result(): the job did not succeed
     |   |-- JobCancelled
@@ -95,6 +97,7 @@ __all__ = [
     "Refused",
     "ResultExpired",
     "ScheduleExists",
+    "ScriptsMissing",
     "SeatlineError",
     "SeatsLacking",
     "ServerError",
@@ -106,6 +109,7 @@ __all__ = [
     "StaleLease",
     "TenantRequired",
     "Timeout",
+    "TooDeep",
     "UnknownHandlers",
     "WorkerStuck",
     "WrongState",
@@ -153,6 +157,10 @@ class NotAllowed(ServerRefused):
     def __init__(self, message: str | None = None, *, said: str = "", script: str = "") -> None:
         self.said, self.script = said, script
         super().__init__(message)
+
+
+class ScriptsMissing(ServerError):
+    """The server has forgotten Seatline's scripts, and this login may not load them: `seatline scripts load` (an admin)."""
 
 
 class LoginRefused(ServerRefused):
@@ -271,6 +279,10 @@ class OutcomeUnknown(SeatlineError):
 
     Look (`seatline jobs list`) before repeating it, or enqueue with token=... which is safe to repeat for ever.
     """
+
+
+class TooDeep(SeatlineError):
+    """Too many triggers lie before this job: each has caused the next, perhaps for ever. Enqueue its jobs (ctx.enqueue)."""
 
 
 class StaleLease(SeatlineError):

@@ -295,8 +295,9 @@ class JobRecord:
     ``element`` (0, 1, ...). ``goto``: the step that its handler chose as the next. Its params are what its handler is
     given, merged from the order's params and the results so far; empty in a listing, and once the order is gone.
 
-    ``event``: which event's trigger made it. One that gathers events says how many it has (``gathered``); its params hold
-    them as ``events``, a list of their params, but for a listing.
+    ``event``: which event's trigger made it; ``depth``: how many triggers lie before it, where one has caused the next by a
+    built-in event or by one that a handler has emitted; what its handler enqueues inherits that. One that gathers events
+    says how many it has (``gathered``); its params hold them as ``events``, a list of their params, but for a listing.
     """
 
     id: str
@@ -340,6 +341,7 @@ class JobRecord:
     element: int | None = None
     goto: str | None = None
     event: str | None = None
+    depth: int = 0
     gathered: int | None = None
     events_packed: bytes | None = field(default=None, repr=False)
     handed: Handed | None = field(default=None, repr=False)
@@ -413,6 +415,7 @@ class JobRecord:
             unique=text("unique"),
             supersede=text("supersede"),
             event=text("event"),
+            depth=int(fields.get("depth", b"0")),
             gathered=int(fields["gathered"]) if "gathered" in fields else None,
             events_packed=fields.get(EVENTS),
         )

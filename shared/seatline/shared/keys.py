@@ -23,13 +23,17 @@ load:<id>:ids                         zset    the ids it was given, in ranges: m
 token:<token>                         string  the producer's own token: id and digest of the content
 unique:<key>, newest:<key>            string  the living job with that key; the newest one that was enqueued with it
 triggers, trigger:<event>             set,    version, created, changed, by, coalesce (ms), jobs (how many), and of each
-                                      hash    <n>.type, <n>.priority, <n>.params (msgpack), ...
+                                      hash    <n>.type, <n>.priority, <n>.params (msgpack), ...; taken (facts that workers
+                                              have taken since it was set), missed (facts that made no jobs)
+happened:<event>                      list    facts that wait for its trigger, oldest first, at most 100,000: names and
+                                              values in turn, each as <bytes>:<text>,
 ready:<type>, ready:<type>|<uses>     zset    waiting jobs: score = priority, member = id
 types, type:<name>                    set,    since, uses, if_lost, paused, offers (who supports it), lines (its
                                       hash    further ready sets), window, opens, closes (its times, epoch ms)
 scheduled                             zset    score = due (epoch ms)
-schedules                             zset    schedules, window:<type>, and chain:<name> where orders may go on:
-                                              score = next moment (epoch ms), or 2^53 - 1: none
+schedules                             zset    schedules, window:<type>, chain:<name> where orders may go on, and
+                                              event:<event> of which facts wait: score = next moment (epoch ms), or
+                                              2^53 - 1: none
 schedule:<name>                       hash    cron and zone, or every (ms) and anchor; start, end, missed, most,
                                               after_end, paused, version, next, last (epoch ms), last_job, error, and
                                               what its jobs are: type, priority, params, ...
@@ -67,6 +71,8 @@ pool:<name>:callers                   zset    programs in that line -> until whe
 programs                              zset    <pool>|<owner>|<n> -> deadline: sessions that no job holds
 workers, worker:<id>                  zset,   presence; the hash expires unless renewed
                                       hash
+lost                                  zset    workers that were told of as lost: score = until when they were live; a day
+deep:<worker>                         string  how many triggers lay before jobs that were taken back from it; expires
 offers, offer:<digest>                set,    the types that workers support together; the text expires unless
                                       string  renewed
 heads:<digest>, heads:<digest>|<uses> set,    for offers of many types: the heads of their lines, by what they use
@@ -96,7 +102,7 @@ _ID = r"\d{16}"
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
     r"about|seq|paused|types|chains|triggers": "persistent",
-    r"scheduled|schedules|expiring|running|pools|programs|workers|offers|events": "persistent",
+    r"scheduled|schedules|expiring|running|pools|programs|workers|lost|offers|events": "persistent",
     rf"job:{_ID}(:history|:attempts|:log|:events)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
@@ -107,6 +113,8 @@ PATTERNS: dict[str, str] = {
     rf"type:{_NAME}": "persistent",
     rf"schedule:{_NAME}": "persistent",
     rf"trigger:{_NAME}": "persistent",
+    rf"happened:{_NAME}": "persistent",
+    rf"deep:{_NAME}": "expires",
     rf"chain:{_NAME}(:\d+|:started|:waiting|:held:{_NAME})?": "persistent",
     rf"order:{_NAME}(:data|:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
     r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",

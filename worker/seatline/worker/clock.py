@@ -1,4 +1,4 @@
-"""The clock: fires schedules, moves windows on and lets orders enter, in whichever worker is told of it (T6 to T9, O10).
+"""The clock: fires schedules, moves windows on, lets orders enter, makes jobs of what has happened (T6 to T9, O10, Q20).
 
 There is no scheduler process and no leader. A turn or a renewal names what is due; this reads it, computes by the pure
 rules of ``times.py`` what is to be fired and what comes next, and sends that back. The server compares before it writes:
@@ -8,6 +8,8 @@ of two workers that were told the same, one fires and the other hears ``past``. 
 * killed after it: jobs and next moment are written together; nobody fires it again
 * it cannot be computed here (an unknown zone, a damaged record): it says so in its ``error``, and is put off for a minute,
   for a worker that can
+
+With events it is the same: a fact waits until a script has accepted its jobs and taken it, which one of two workers does.
 
 A worker that is woken by a bell fires in a thread of this actor's own, so that its jobs do not wait for that; one that
 works off a burst, or is classic, fires within its turn, so that what it has fired belongs to what it looks for.
@@ -21,10 +23,12 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
+from seatline.producer.triggers import facts_emitted
 from seatline.shared.calls import orders
 from seatline.shared.calls import schedules as verbs
 from seatline.shared.calls.schedules import FIRED_MOST, ScheduleRecord, Shot
-from seatline.shared.errors import InvalidInput, SeatlineError
+from seatline.shared.calls.triggers import EVENT
+from seatline.shared.errors import InvalidInput, PayloadError, Refused, SeatlineError
 from seatline.shared.store import Patience, Store
 from seatline.shared.times import Plan, Window
 from seatline.worker.events import Events
@@ -102,11 +106,13 @@ class Clock:
                 fired = True
                 while self._store.run(orders.admit(chain), patience) and not self._enough():
                     pass
+            for event in [name.removeprefix(EVENT) for name in names if name.startswith(EVENT)]:
+                fired |= self._emit(event)
             due = self._store.read(verbs.due(self._store.keys, names), patience)
             for type_, window in due.windows.items():
                 self._move_on(type_, window, due.now, patience)
             # Another thread or worker may have been first, since these were named: then there are jobs, too.
-            named = sum(not name.startswith((verbs.WINDOW, orders.CHAIN)) for name in names)
+            named = sum(not name.startswith((verbs.WINDOW, orders.CHAIN, EVENT)) for name in names)
             more, fired = set[str](), fired or named > len(due.schedules)
             for shots in _calls([_shot(schedule, due.now) for schedule in due.schedules]):
                 told = self._store.run(verbs.fire(self._worker, shots), patience)
@@ -116,6 +122,25 @@ class Clock:
                     self._tell(shot, word, job_id)
             names = sorted(more - tried)
         return fired
+
+    def _emit(self, event: str) -> bool:
+        """Make jobs of the facts that wait for an event's trigger; returns whether there are jobs by now."""
+        emitted = False
+        while not self._enough():
+            try:
+                done = self._store.talk(facts_emitted(self._store.keys, event))
+            except (Refused, PayloadError) as error:
+                self._say_once(f"event {event}", "", f"what has happened waits: {error}")
+                return emitted
+            if done.why:
+                self._say_once(f"event {event}", done.why, f"of what has happened no job can be made: {done.why}")
+            if done.facts:
+                said = f"event {event}: the jobs of {done.facts}"
+                self._events.tell("triggered", said, name=event, count=done.facts)
+            emitted = emitted or done.facts > 0 or done.others
+            if not done.facts + done.missed:
+                break
+        return emitted
 
     def _tell(self, shot: Shot, word: str, job_id: str) -> None:
         name = shot.schedule.name
@@ -130,23 +155,22 @@ class Clock:
         elif word == "stuck":
             log.warning("schedule %s cannot be computed here; put off for a minute: %s", name, shot.error)
         elif word == "tenant":
-            self._say_once(
-                name, shot.schedule.fields.get("version", ""), "the namespace requires a tenant; it names none"
-            )
+            version = shot.schedule.fields.get("version", "")
+            self._say_once(f"schedule {name}", version, "the namespace requires a tenant; it names none")
 
     def _move_on(self, type_: str, window: str, now: int, patience: Patience) -> None:
         """Set the next times of a window that has closed."""
         try:
             interval = Window(window).interval(now)
         except InvalidInput as error:
-            self._say_once(f"of the window of type {type_}", window, str(error))
+            self._say_once(f"schedule of the window of type {type_}", window, str(error))
             return
         self._store.run(verbs.set_window(type_, window, interval, ""), patience)
 
     def _say_once(self, name: str, version: str, why: str) -> None:
         if (name, version) not in self._said and len(self._said) < SAID_MOST:
             self._said.add((name, version))
-            log.warning("schedule %s: %s", name, why)
+            log.warning("%s: %s", name, why)
 
 
 def _shot(schedule: ScheduleRecord, now: int) -> Shot:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar, Unpack, overload
 
 from seatline.shared.calls.base import Word
-from seatline.shared.errors import InvalidInput, SessionClosed
+from seatline.shared.calls.triggers import DEPTH_MOST, emitted_words
+from seatline.shared.errors import InvalidInput, SessionClosed, TooDeep
 from seatline.shared.job import Job, JobRecord, job_words, uses_map
 from seatline.shared.job_type import ChildOptions, JobType
 from seatline.worker.order import OrderView
@@ -281,8 +282,7 @@ class Context:
             InvalidInput: an argument is outside its limits, or it would be the 1,001st job.
 
         """
-        if len(self.jobs) >= JOBS_MOST:
-            raise InvalidInput(f"enqueue: an attempt may enqueue at most {JOBS_MOST:,} jobs. Use a Queue for more.")
+        self._check_room("enqueue")
         name, plain = (type.type, type.plain(params)) if isinstance(type, JobType) else (type, params or {})
         job = Job(
             name,
@@ -300,7 +300,47 @@ class Context:
             unique=unique,
             supersede=supersede,
         )
-        self.jobs.append(job_words(job))
+        words = job_words(job)
+        if self.job.depth:  # so that a job in between does not hide how many triggers there were
+            words = [str(int(words[0]) + 2), *words[1:], "depth", str(self.job.depth)]
+        self.jobs.append(words)
+
+    def emit(
+        self, event: str, params: Mapping[str, Any] | None = None, *, tenant: str | None = None, key: str | None = None
+    ) -> None:
+        """Emit an event together with this attempt's end: in the same step, only if it ends well, exactly once (Q20).
+
+        Its jobs are made by a worker right after that, by the trigger as it is then; without a trigger there are none.
+        They have one trigger more before them than this job, and there may be 8: else a trigger whose jobs emit its own
+        event would never come to an end.
+
+        Args:
+            event: its name.
+            params: its params; the trigger's win over them.
+            tenant: of its jobs, unless the trigger says so; this job's own unless given.
+            key: of a trigger that coalesces: only events of the same key are gathered into one job.
+
+        Raises:
+            InvalidInput: an argument is outside its limits, the event is a built-in one such as job.failed, or it would
+                be the 1,001st job and event.
+            TooDeep: 8 triggers lie before this job already.
+
+        """
+        self._check_room("emit")
+        words = emitted_words(event, params or {}, self.tenant if tenant is None else tenant, key)
+        if self.job.depth >= DEPTH_MOST:
+            raise TooDeep(
+                f"emit: event {event}: {self.job.depth} triggers lie before job {int(self.id)} ({self.type}), each having "
+                f"caused the next, and the limit is {DEPTH_MOST}: they may go on for ever. Enqueue what is to be done with "
+                "ctx.enqueue, or emit it from a program with Queue.emit, which counts from 0."
+            )
+        self.jobs.append(words)
+
+    def _check_room(self, what: str) -> None:
+        if len(self.jobs) >= JOBS_MOST:
+            raise InvalidInput(
+                f"{what}: an attempt may enqueue at most {JOBS_MOST:,} jobs and events. Use a Queue for more."
+            )
 
     # -- its seats
 

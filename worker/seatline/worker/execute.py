@@ -35,7 +35,7 @@ from typing import Any, Final, NoReturn, cast
 from seatline.shared.calls.base import Word
 from seatline.shared.calls.workers import LOSSES_MOST, Report
 from seatline.shared.codec import join_pieces, pack_value, unpack_value
-from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout
+from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout, TooDeep
 from seatline.shared.job import EVENTS, RESULT_TTL, attempt_text, events_of
 from seatline.shared.order_params import Handed, step_of_code
 from seatline.worker.context import Cancelled, Context, Hold, needs_of
@@ -50,7 +50,7 @@ MESSAGE_MOST: Final = 2_000
 CHANCE: Final = random.Random()  # noqa: S311
 TRACEBACK_MOST: Final = 16_000
 #: The same again would end the same.
-_HOPELESS: Final = (BadParams, InvalidInput, PayloadError)
+_HOPELESS: Final = (BadParams, InvalidInput, PayloadError, TooDeep)
 
 Fields = dict[bytes, bytes]
 Logins = dict[str, Login]

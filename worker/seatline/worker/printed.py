@@ -5,10 +5,11 @@ A line on standard output that begins with ``seatline:`` is a word, and is not l
     seatline:progress 3 10 sheet 3         done, of how much (may be left out), a text (may be left out)
     seatline:result {"sheets": 3}          the job's result, JSON
     seatline:enqueue {"type": "mail"}      a job that is enqueued with the end of this one; arguments of ctx.enqueue
+    seatline:emit {"event": "drawing.released", "params": {...}}    an event; arguments of ctx.emit
     seatline:skip it is up to date         if the command ends well, the job ends as skipped
 
-One that cannot be understood is logged, with the reason. Of ``result`` and ``enqueue`` it also fails a job whose command
-ends well: else what the command has asked for would be lost in silence.
+One that cannot be understood is logged, with the reason. Of ``result``, ``enqueue`` and ``emit`` it also fails a job whose
+command ends well: else what the command has asked for would be lost in silence.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from seatline.shared.codec import RESULT_MOST
+from seatline.shared.errors import TooDeep
 from seatline.worker.context import Context
 
 __all__ = ["Lines", "Printed"]
@@ -99,6 +101,7 @@ class Printed:
             "progress": self._progress,
             "result": self._result,
             "enqueue": self._enqueue,
+            "emit": self._emit,
             "skip": self._skip,
         }
 
@@ -129,9 +132,9 @@ class Printed:
             if word is None:
                 raise ValueError(f"the words are {', '.join(self._words)}")
             word(rest.strip())
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, TooDeep) as error:
             why = f"not understood: {error}" if str(error) else "not understood"
-            if name in {"result", "enqueue"}:
+            if name in {"result", "enqueue", "emit"}:
                 self.trouble = self.trouble or f"seatline:{name} {why}"
             return [text, f"seatline:{name} {why}"]
         return []
@@ -157,6 +160,12 @@ class Printed:
         if "at" in asked:
             asked["at"] = dt.datetime.fromisoformat(asked["at"])
         self._ctx.enqueue(**asked)
+
+    def _emit(self, rest: str) -> None:
+        data: object = json.loads(rest)
+        if not isinstance(data, dict) or "event" not in data:
+            raise ValueError('write seatline:emit {"event": ..., "params": {...}, ...}')
+        self._ctx.emit(**cast("dict[str, Any]", data))
 
     def _skip(self, rest: str) -> None:
         self.skip = rest or "its command said so"

@@ -40,9 +40,14 @@ class AsyncTriggers:
         """
         return await self._store.run(asks.trigger_call(event, jobs, coalesce, priority, self._queue.by))
 
-    async def remove(self, event: str) -> None:
-        """Forget what an event enqueues; what it has enqueued goes on. Raises NoSuchTrigger if that is nothing."""
-        await self._store.run(verbs.remove_trigger(check_name("event", event), self._queue.by))
+    async def remove(self, event: str) -> int:
+        """Forget what an event enqueues, and the facts that wait for it; returns how many these were.
+
+        Raises:
+            NoSuchTrigger: it enqueues nothing.
+
+        """
+        return await self._store.run(verbs.remove_trigger(check_name("event", event), self._queue.by))
 
     async def __getitem__(self, event: str) -> TriggerRecord:
         """Return what an event enqueues.

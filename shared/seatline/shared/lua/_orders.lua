@@ -234,6 +234,16 @@ local function orders()
     self.over(o)
   end
 
+  -- What a trigger of its end is to hear of (Q20).
+  function self.tell_of_end(o, state)
+    for _, event in ipairs(state == 'failed' and {'order.finished', 'order.failed'} or {'order.finished'}) do
+      if is_triggered(event) then
+        happened(event, 0, {'order', 'chain', 'state', 'error', 'step', 'title', 'tenant'},
+          {o.id, o.chain, state, state == 'failed' and o.error, state == 'failed' and o.error_step, o.title, o.tenant})
+      end
+    end
+  end
+
   function self.finish(o, state)
     self.to_state(o, state)
     self.put(o, 'finished', now)
@@ -243,6 +253,7 @@ local function orders()
     tell_end(o.id, o.listeners)
     self.put(o, 'listeners', false)
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', o.id, 'state', state)
+    self.tell_of_end(o, state)
     self.save(o)
     if self.gate(o.chain).most and self.admit(o.chain, 2) then self.admit_later(o.chain) end
   end

@@ -17,9 +17,10 @@ local function read_reports(first, count)
     reports[i], at = report, report.last + 2
     local jobs = ARGV[at - 1]
     if jobs ~= '0' then
-      report.starts = {}
-      for k = 1, tonumber(jobs) do
-        report.starts[k], at = at, at + HEAD + tonumber(ARGV[at])
+      for _ = 1, tonumber(jobs) do
+        local kind = ARGV[at + HEAD] == 'event' and 'emits' or 'starts'
+        report[kind] = report[kind] or {}
+        report[kind][#report[kind] + 1], at = at, at + HEAD + tonumber(ARGV[at])
       end
     end
   end
@@ -58,6 +59,18 @@ local function run_again(report)
   return 'scheduled'
 end
 
+-- Its handler has emitted events: those that something is triggered by wait for a worker, with the end of the job.
+local function emit_events(id, emits)
+  local depth = redis.call('HGET', ns .. 'job:' .. id, 'depth')
+  for _, at in ipairs(emits) do
+    local event, names, values = ARGV[at + HEAD + 1], {'job'}, {id}
+    for k = at + HEAD + 2, at + HEAD - 2 + tonumber(ARGV[at]), 2 do
+      names[#names + 1], values[#values + 1] = ARGV[k], ARGV[k + 1]
+    end
+    if is_triggered(event) then happened(event, depth, names, values, id) end
+  end
+end
+
 -- Settle one; returns the state its job is in now, and whether it ended.
 local function settle(report)
   local id, job, outcome = report.id, report.job, report.outcome
@@ -82,6 +95,7 @@ local function settle(report)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
   finish(id, outcome, job[4], more)
+  if report.emits and (outcome == 'succeeded' or outcome == 'skipped') then emit_events(id, report.emits) end
   if job[6] then
     local said = {}  -- what the report says besides
     for i = report.at, report.last - 1, 2 do said[ARGV[i]] = ARGV[i + 1] end

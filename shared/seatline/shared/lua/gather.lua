@@ -1,7 +1,7 @@
 -- gather: as emit, for a trigger that coalesces: each of its jobs waits for a while, and what events of the same key come
 -- meanwhile are added to its list. One that was reserved takes no more, so that an event is in one job: the next begins.
 --
--- Needs    _base _lane _bells _lines _lacking _accept _submit
+-- Needs    _base _lane _bells _lines _lacking _accept _cause _submit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -11,29 +11,31 @@
 -- ARGV[3]  event     its name
 -- ARGV[4]  version   of its trigger, as it was read
 -- ARGV[5]  strict    '1': refuse jobs whose seats could never be had
--- ARGV[6]  most      events in one job
--- ARGV[7]  full      bytes of them in one job
--- ARGV[8]  bytes     of these events
--- ARGV[9]  events    how many come behind the jobs, at most 1,000
--- ARGV[10] count     jobs that follow, one for each of the trigger's
--- ARGV[11] jobs      each in the words that _accept reads, with the key '+KEY' that it gathers for; then the events,
+-- ARGV[6]  cause     as for emit
+-- ARGV[7]  facts     as for emit
+-- ARGV[8]  depth     how many triggers lie before these jobs, this one included; 0: that is not counted
+-- ARGV[9]  most      events in one job
+-- ARGV[10] full      bytes of them in one job
+-- ARGV[11] bytes     of these events
+-- ARGV[12] events    how many come behind the jobs, at most 1,000
+-- ARGV[13] count     jobs that follow, one for each of the trigger's
+-- ARGV[14] jobs      each in the words that _accept reads, with the key '+KEY' that it gathers for; then the events,
 --                    packed as params are
 --
 -- Returns  ok        as submit says it: now, first sequence, new jobs, what is lacking, those that were there
---          changed   the trigger has another version now, or is gone: read it again
+--          changed   as emit says it
 --          closed tenant seats token duplicate   as submit says it; nothing was done
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   submitted first, count
 local lane, number, digest, event, version, strict = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local most, full, bytes = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local events, count, FIRST = tonumber(ARGV[9]), tonumber(ARGV[10]), 11
+local cause, facts, depth = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local most, full, bytes = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local events, count, FIRST = tonumber(ARGV[12]), tonumber(ARGV[13]), 14
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-if redis.call('HGET', ns .. 'trigger:' .. event, 'version') ~= version then
-  return lane_keep(lane, number, digest, {'changed'})
-end
+if not is_as_read(event, version, cause) then return lane_keep(lane, number, digest, {'changed'}) end
 
 -- The job that waits for more events of a key, if it has never been reserved and there is room in it for these.
 local function gathering(key)
@@ -59,6 +61,8 @@ if reply[1] == 'ok' then
     end
     redis.call('HINCRBY', key, 'gathered', events)
     redis.call('HINCRBY', key, 'gathered_bytes', bytes)
+    if depth > tonumber(redis.call('HGET', key, 'depth') or 0) then redis.call('HSET', key, 'depth', depth) end
   end
 end
+if facts > 0 then take_facts(event, facts, reply[1] == 'ok', count) end
 return lane_keep(lane, number, digest, reply)

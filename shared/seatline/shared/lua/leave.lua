@@ -24,6 +24,7 @@ if redis.call('GET', ns .. 'alarm') == worker then
 end
 redis.call('DEL', ns .. 'worker:' .. worker)
 local stayed = redis.call('ZREM', ns .. 'workers', worker) == 1
+redis.call('ZREM', ns .. 'lost', worker)  -- it had come back
 local alone = true
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', ns .. 'workers', now, '+inf', 'LIMIT', 0, 1000)) do
   if redis.call('HGET', ns .. 'worker:' .. other, 'offer') == offer then alone = false end

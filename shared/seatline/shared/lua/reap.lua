@@ -1,5 +1,6 @@
 -- reap: take back leases and sessions that a first look found expired, if one renewal interval later nothing about
--- them has changed. A live holder would have renewed meanwhile. Idempotent by comparison: unnumbered.
+-- them has changed. A live holder would have renewed meanwhile. So it is with workers that are silent, if something is
+-- triggered by that: they are lost, once (Q20). Idempotent by comparison: unnumbered.
 --
 -- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
 --
@@ -7,18 +8,39 @@
 --
 -- ARGV[1]  by        the worker that reaps
 -- ARGV[2]  losses    a job lost so often is interrupted whatever its if_lost says
--- ARGV[3]  suspects  each four words: 'job', id, token, deadline or 'session', pool, owner|n, deadline; at most 64
+-- ARGV[3]  suspects  each four words: 'job', id, token, deadline or 'session', pool, owner|n, deadline or 'worker', id, '',
+--                    until when it was live; at most 64 of a kind
 --
 -- Returns  ok        a word for each suspect: 'ready' (runs again, at its place), 'interrupted' (a person decides),
---                    'cancelled' (it had been asked to stop), 'freed' (a session), 'alive' (it was renewed or settled)
+--                    'cancelled' (it had been asked to stop), 'freed' (a session), 'lost' (a worker), 'alive' (it was
+--                    renewed or settled)
 --
--- Events   reaped (id:state ..., or pool:freed), by
+-- Events   reaped (id:state ..., or pool:freed, worker:lost), by
 local by, most, FIRST = ARGV[1], tonumber(ARGV[2]), 3
 
 -- Who had a job, and where, as far as it is still known: a worker's id begins with its host.
 local function whereabouts(worker)
   local host = redis.call('HGET', ns .. 'worker:' .. worker, 'host') or string.match(worker, '^(.+)%.%d+%.%w+$')
   return worker .. (host and ' on ' .. host or '')
+end
+
+-- How many triggers lie before what a lost worker ran: of its jobs that were taken back before, and of those that were not.
+local function depth_of(worker)
+  local depth = tonumber(redis.call('GET', ns .. 'deep:' .. worker) or 0)
+  for _, id in ipairs(redis.call('ZRANGE', ns .. 'running', 0, 999)) do
+    local job = redis.call('HMGET', ns .. 'job:' .. id, 'worker', 'depth')
+    if job[1] == worker then depth = math.max(depth, tonumber(job[2] or 0)) end
+  end
+  return depth
+end
+
+-- It is listed as lost for a day, and told of.
+local function lose(worker, deadline)
+  if redis.call('ZREM', ns .. 'workers', worker) == 0 then return 'alive' end
+  redis.call('ZREMRANGEBYSCORE', ns .. 'lost', '-inf', now - 86400000)
+  redis.call('ZADD', ns .. 'lost', deadline, worker)
+  if is_triggered('worker.lost') then happened('worker.lost', depth_of(worker), {'worker', 'until'}, {worker, deadline}) end
+  return 'lost'
 end
 
 local words, taken, out = {}, {}, {''}
@@ -28,11 +50,14 @@ for at = FIRST, #ARGV - 3, 4 do
   if kind == 'job' then
     local score = tonumber(redis.call('ZSCORE', ns .. 'running', a) or -1)
     local job = redis.call('HMGET', ns .. 'job:' .. a, 'state', 'token', 'seats', 'listeners', 'if_lost', 'losses',
-      'type', 'uses', 'priority', 'cancel', 'worker', 'expires', 'order')
+      'type', 'uses', 'priority', 'cancel', 'worker', 'expires', 'order', 'depth')
     if score == deadline and score <= now and job[1] == 'running' and job[2] == b then
       taken[#words] = job
       out[#out + 1] = a
     end
+  elseif kind == 'worker' then
+    local score = tonumber(redis.call('ZSCORE', ns .. 'workers', a) or -1)
+    if score == deadline and score <= now then taken[#words] = false end
   else
     local score = tonumber(redis.call('ZSCORE', ns .. 'programs', a .. '|' .. b) or -1)
     if score == deadline and score <= now then taken[#words] = true end
@@ -43,7 +68,9 @@ redis.call('ZREM', ns .. 'running', unpack(out))
 for i = 1, #words do
   local at = FIRST + 4 * (i - 1)
   local a, b, job = ARGV[at + 1], ARGV[at + 2], taken[i]
-  if job == true then
+  if job == false then
+    words[i] = lose(a, ARGV[at + 3])
+  elseif job == true then
     words[i] = 'freed'
     redis.call('ZREM', ns .. 'programs', a .. '|' .. b)
     local owner, n = string.match(b, '^(.*)|(%d+)$')
@@ -51,6 +78,10 @@ for i = 1, #words do
   elseif job then
     local losses, worker, why = tonumber(job[6] or 0) + 1, job[11] or '?', nil
     if job[3] then free_seats(job[3], 'job:' .. a .. ':' .. b) end
+    if job[11] and job[14] and is_triggered('worker.lost') then
+      local before = tonumber(redis.call('GET', ns .. 'deep:' .. worker) or 0)
+      redis.call('SET', ns .. 'deep:' .. worker, math.max(before, tonumber(job[14])), 'PX', 86400000)
+    end
     redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. worker)
     if job[10] then
       words[i] = 'cancelled'

@@ -77,4 +77,9 @@ late = redis.call('ZRANGEBYSCORE', ns .. 'programs', '-inf', now, 'WITHSCORES', 
 for i = 1, #late, 2 do
   suspects[#suspects + 1] = {'session', string.match(late[i], '^[^|]+'), string.match(late[i], '|(.*)$'), late[i + 1]}
 end
+-- A worker that is silent matters to nobody but who is to be told of it.
+if is_triggered('worker.lost') then
+  late = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', now, 'WITHSCORES', 'LIMIT', 0, 64)
+  for i = 1, #late, 2 do suspects[#suspects + 1] = {'worker', late[i], '', late[i + 1]} end
+end
 return {'ok', now, known, words, suspects, said[2] or '', planned}

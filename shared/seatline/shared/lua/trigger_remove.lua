@@ -10,7 +10,7 @@
 -- ARGV[3]  event     its name
 -- ARGV[4]  by        who asks
 --
--- Returns  ok
+-- Returns  ok        how many facts waited for it, and are forgotten with it
 --          missing   nothing is triggered by it
 --          past conflict forgotten   the lane refuses (see _lane)
 --
@@ -19,8 +19,11 @@ local lane, number, digest, event, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV
 
 local known = lane_known(lane, number, digest)
 if known then return known end
+local waited = redis.call('LLEN', ns .. 'happened:' .. event)
 local listed = redis.call('SREM', ns .. 'triggers', event)
 local gone = redis.call('DEL', ns .. 'trigger:' .. event)
 if listed + gone == 0 then return lane_keep(lane, number, digest, {'missing'}) end
+redis.call('DEL', ns .. 'happened:' .. event)
+redis.call('ZREM', ns .. 'schedules', 'event:' .. event)
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'trigger', event, 'removed', by)
-return lane_keep(lane, number, digest, {'ok'})
+return lane_keep(lane, number, digest, {'ok', waited})

@@ -1,4 +1,5 @@
--- trigger_set: store what an event enqueues (Q20), in the place of what it enqueued before.
+-- trigger_set: store what an event enqueues (Q20), in the place of what it enqueued before. Facts that wait for it wait for
+-- this one now.
 --
 -- Needs    _base _lane
 --
@@ -27,5 +28,14 @@ local version = redis.call('HINCRBY', ns .. 'about', 'versions', 1)
 redis.call('DEL', key)
 redis.call('HSET', key, 'version', version, 'created', before[2] or now, 'changed', now, 'by', by)
 for at = FIRST, #ARGV, 400 do redis.call('HSET', key, unpack(ARGV, at, math.min(at + 399, #ARGV))) end
+if redis.call('EXISTS', ns .. 'happened:' .. event) == 1 then redis.call('ZADD', ns .. 'schedules', now, 'event:' .. event) end
+if event == 'worker.lost' and not before[1] then
+  -- It begins now: whoever was lost before is not told of.
+  local gone = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1000)
+  for i = 1, #gone, 2 do
+    redis.call('ZADD', ns .. 'lost', gone[i + 1], gone[i])
+    redis.call('ZREM', ns .. 'workers', gone[i])
+  end
+end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'trigger', event, 'set', by)
 return lane_keep(lane, number, digest, {'ok', before[1] and 'replaced' or 'new'})

@@ -21,7 +21,7 @@
 -- ARGV[12] count     reports that follow, at most 256
 -- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms), fields, then that many words for the job's
 --                    hash; jobs, then that many jobs in the words that submit takes, accepted if it succeeded or was
---                    skipped. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, runs again
+--                    skipped; an event has event, not type, first. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, runs again
 --                    in ms, result is the text for its attempts; returned = not begun, to its old place, uncounted;
 --                    abandoned = begun and not ended, back to its place or interrupted, as its if_lost says
 --
@@ -117,4 +117,4 @@ for i = 2, #(ended.expired or {}), 2 do
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
-return {'ok', now, due, states, jobs, token, planned}
+return {'ok', now, due, states, jobs, token, with_events(planned)}
