@@ -27,6 +27,7 @@ __all__ = [
     "DEEPEST",
     "PARAMS_MOST",
     "RESULT_MOST",
+    "join_params",
     "join_pieces",
     "pack_frame",
     "pack_params",
@@ -249,6 +250,15 @@ def join_pieces(field: str, fields: Mapping[str, bytes]) -> bytes:
     data = fields.get(field, b"")
     number = 2
     while (piece := fields.get(f"{field}{number}")) is not None:
+        data += piece
+        number += 1
+    return data
+
+
+def join_params(fields: Mapping[bytes, bytes]) -> bytes:
+    """Put together the params of a job from its fields as the server sends them; for each job that a worker runs."""
+    data, number = fields.get(b"params", b""), 2
+    while (piece := fields.get(b"params%d" % number)) is not None:
         data += piece
         number += 1
     return data

@@ -13,14 +13,14 @@ ended) as far as these are mappings. An element's params are its step's, and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, cast
 
-from seatline.shared.codec import join_pieces, unpack_value
+from seatline.shared.codec import join_params, join_pieces, unpack_value
 from seatline.shared.errors import PayloadError
 
-__all__ = ["Handed", "step_of_code"]
+__all__ = ["Handed", "params_of_step", "step_of_code"]
 
 ITEM: Final = "item"
 OUTPUT: Final = "out."
@@ -94,13 +94,33 @@ class Handed:
 
         """
         params = self.own()
-        for name in self.before:
-            packed = self.outputs.get(name)
-            if packed is not None and isinstance(output := unpack_value(packed), dict):
-                params.update(cast("dict[str, Any]", output))
+        _update(params, map(self.outputs.get, self.before))
         if self.value is not None:
             params[self.item] = unpack_value(self.value)
         return params
+
+
+def params_of_step(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the params for the handler of a job with an ``order``, from the fields as a worker gets them (O5).
+
+    Raises:
+        PayloadError: something of it was not handed, or cannot be read.
+
+    """
+    packed = join_params(fields)
+    if packed and b"element" not in fields:  # in a fifth of the time
+        params = _mapping(unpack_value(packed))
+        _update(params, (fields.get(b"out." + name) for name in fields.get(b"before", b"").split()))
+        return params
+    handed = Handed.read({name.decode(): value for name, value in fields.items()})
+    handed.check()
+    return handed.merged()
+
+
+def _update(params: dict[str, Any], outputs: Iterable[bytes | None]) -> None:
+    for packed in outputs:
+        if packed is not None and isinstance(output := unpack_value(packed), dict):
+            params.update(cast("dict[str, Any]", output))
 
 
 def step_of_code(codes: str, code: int) -> str | None:

@@ -33,11 +33,11 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from typing import Any, Final, NoReturn, cast
 
 from seatline.shared.calls.base import Word
-from seatline.shared.calls.workers import LOSSES_MOST, Report
-from seatline.shared.codec import join_pieces, pack_value, unpack_value
+from seatline.shared.calls.workers import KEPT_BY_ORDER, LOSSES_MOST, Report
+from seatline.shared.codec import join_params, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout, TooDeep
 from seatline.shared.job import EVENTS, RESULT_TTL, attempt_text, events_of
-from seatline.shared.order_params import Handed, step_of_code
+from seatline.shared.order_params import params_of_step, step_of_code
 from seatline.worker.context import Cancelled, Context, Hold, needs_of
 from seatline.worker.handlers import Handler
 from seatline.worker.outcomes import Goto, NoSeat, RetryAfter, Skip, next_delay
@@ -178,8 +178,7 @@ def _end_fork() -> NoReturn:
 def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
     if b"order" in fields:
         return _merged(handler, fields)
-    packed = fields.get(b"params", b"") if b"params2" not in fields else join_pieces("params", _named(fields))
-    params = unpack_value(packed)
+    params = unpack_value(join_params(fields))
     if not isinstance(params, dict):
         raise PayloadError(f"params: stored is a {type(params).__name__}, not a mapping.")
     named = cast("dict[str, Any]", params)
@@ -190,9 +189,7 @@ def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
 
 def _merged(handler: Handler, fields: Fields) -> dict[str, Any]:
     """Return the params of a step: of all that an order has gathered, a handler is given what it takes (O5)."""
-    handed = Handed.read(_named(fields))
-    handed.check()
-    params = handed.merged()
+    params = params_of_step(fields)
     if not handler.open_ended:
         params = {name: value for name, value in params.items() if name in handler.accepts}
     return handler.bound(params)
@@ -228,6 +225,8 @@ def _ended(handler: Handler, ctx: Context, fields: Fields, value: object) -> Rep
             return failed(handler, ctx, fields, error)
         ttl = fields.get(b"result_ttl")
         report.result_ms = int(ttl) if ttl else int(RESULT_TTL * 1000)
+    if b"order" in fields:
+        report.result_ms = KEPT_BY_ORDER
     if ctx.jobs:
         report.jobs = ctx.jobs
     return report

@@ -11,6 +11,7 @@ from seatline.shared.errors import HandlerDiffers, InvalidInput, NoSuchWorker
 
 __all__ = [
     "LINES_MOST",
+    "KEPT_BY_ORDER",
     "LOSSES_MOST",
     "NOTES_MOST",
     "REPORTS_MOST",
@@ -33,6 +34,8 @@ __all__ = [
 
 #: After so many losses a job is interrupted whatever its if_lost says (DESIGN 5.5).
 LOSSES_MOST = 3
+#: `Report.result_ms` of a step that ends well: it is for its order, not for so many ms.
+KEPT_BY_ORDER = -1
 #: Reports, and jobs reserved, in one turn.
 REPORTS_MOST = 256
 #: Jobs, and lines of their logs, in one note.
@@ -59,7 +62,7 @@ class Report:
     Attributes:
         outcome: a word of the turn script.
         fields: names and values for its hash.
-        result: packed, kept for ``result_ms``.
+        result: packed, kept for ``result_ms``; of a step, which ends well, `KEPT_BY_ORDER`.
         error: type and message, for the log of this process.
         jobs: what it enqueues if it ends well, each as :func:`~seatline.shared.job.job_words` wrote it.
         refused: pools whose licence server refused; for this process, not sent.

@@ -2,7 +2,7 @@
 -- 'check=<job id> scan=held ...': held = in front of that step (held@<ms>: until then at least), each = its elements are under
 -- way, failed = it ended so. ended lists the steps that ended well, in the order of their ends. All functions about orders are
 -- made when they are wanted, as fields of what orders() returns. Needs _base, _bells, _lines, _seats, _finish, _withdraw,
--- _accept, _elements, _runs, _steps.
+-- _accept, _elements, _runs, _steps, _straight.
 local the_orders
 
 local function orders()
@@ -41,10 +41,10 @@ local function orders()
     o.at[step], o.saved = word, false
   end
 
+  function self.is_among(names, name) return names ~= '' and string.find(' ' .. names .. ' ', ' ' .. name .. ' ', 1, true) end
+
   -- Whether a step has ended well; it is to be told so (true), or so no longer (false).
-  function self.has_ended(o, step)
-    return o.ended ~= '' and string.find(' ' .. o.ended .. ' ', ' ' .. step .. ' ', 1, true)
-  end
+  function self.has_ended(o, step) return self.is_among(o.ended, step) end
 
   function self.set_ended(o, step, well)
     o.saved = false
@@ -54,11 +54,13 @@ local function orders()
 
   function self.is_live(o) return LIVE[o.state] end
 
-  -- Read an order, once a call; nil: it is not there, or cannot be read.
-  function self.read(id)
+  -- The fields that most orders have, as they are stored; nil if this call has read it before, and it may have changed since.
+  function self.stored(id) return not known[id] and redis.call('HMGET', ns .. 'order:' .. id, unpack(FIELDS)) or nil end
+
+  -- Read an order, once a call; nil: it is not there, or cannot be read. `stored`: what that has said a moment ago.
+  function self.read(id, stored)
     if known[id] then return known[id] end
-    local key = ns .. 'order:' .. id
-    local v = redis.call('HMGET', key, unpack(FIELDS))
+    local key, v = ns .. 'order:' .. id, stored or self.stored(id)
     if not (v[1] and v[2] and v[3] and v[4] and v[5]) then return nil end
     local o = {id = id, key = key, at = {}, line = {}, more = {}, chain = v[1], version = v[2], state = v[3],
       number = v[4], priority = v[5], now = v[6], ended = v[7] or '', tenant = v[8], title = v[9], runs = v[10], bytes = v[11]}
@@ -244,11 +246,14 @@ local function orders()
     end
   end
 
+  -- So many more are to be trimmed of that state.
+  function self.has_finished(state, count) finished[state] = (finished[state] or 0) + count end
+
   function self.finish(o, state)
     self.to_state(o, state)
     self.put(o, 'finished', now)
     self.put(o, 'suspended', false)
-    finished[state] = (finished[state] or 0) + 1
+    self.has_finished(state, 1)
     redis.call('ZREM', ns .. 'chain:' .. o.chain .. ':started', o.id)
     tell_end(o.id, o.listeners)
     self.put(o, 'listeners', false)
@@ -329,6 +334,7 @@ local function orders()
   with_elements(self)
   with_runs(self)
   with_steps(self)
+  with_straight(self)
   return self
 end
 

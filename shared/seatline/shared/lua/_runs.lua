@@ -3,6 +3,11 @@
 local function with_runs(self)
   local listed, place = self.listed, self.place
   local lines, next_id, last_id = nil, 1, 0
+  local RUN = {'state', 'token', 'seats', 'listeners', 'if_lost', 'order', 'step', 'element', 'attempt', 'worker', 'started',
+    'expand', 'chain'}
+
+  -- The job of a run that ends; the first six as of any job (_settle).
+  function self.run_of(id) return redis.call('HMGET', ns .. 'job:' .. id, unpack(RUN)) end
 
   -- The names of steps whose outputs a step gets, in the order of their ends: all, or, where branches run beside each
   -- other, those that lie before it.
@@ -22,22 +27,42 @@ local function with_runs(self)
     next_id = last_id - count + 1
   end
 
-  -- Make the job of a step, or of one element of it; returns its id. It stands in its line once line_up_made is called.
-  function self.make(o, name, s, due, element)
+  function self.next_number()
     if next_id > last_id then self.take_numbers(1) end
-    local id = string.format('%016.0f', next_id)
     next_id = next_id + 1
-    local priority = s.priority or o.priority
-    local words, at = {'type', s.type, 'priority', priority, 'created', now, 'order', o.id, 'chain', o.chain, 'step', name}, 12
+    return string.format('%016.0f', next_id - 1)
+  end
+
+  -- What the jobs of a step have in common, in this call.
+  function self.common(chain, name, s)
+    if s.common then return s.common end
+    local words = {'type', s.type, 'created', string.format('%.0f', now), 'chain', chain, 'step', name}
+    for _, word in ipairs({'if_lost', 'uses', 'timeout', 'retry', 'codes'}) do
+      if s[word] then words[#words + 1], words[#words + 2] = word, s[word] end
+    end
+    s.common = words
+    return words
+  end
+
+  -- A job of a step is to stand in its line, once line_up_made is called.
+  function self.to_line(s, priority, id)
+    lines = lines or {}
+    local line = lines[s.line]
+    if not line then
+      line = {type = s.type, uses = s.uses}
+      lines[s.line] = line
+    end
+    line[#line + 1], line[#line + 2] = priority, id
+  end
+
+  -- Make the job of a step, or of one element of it; returns its id.
+  function self.make(o, name, s, due, element)
+    local id, priority = self.next_number(), s.priority or o.priority
+    local words = {'priority', priority, 'order', o.id, unpack(self.common(o.chain, name, s))}
     local function add(word, value)
-      if value then words[at + 1], words[at + 2], at = word, value, at + 2 end
+      if value then words[#words + 1], words[#words + 2] = word, value end
     end
     if o.ended ~= '' then add('before', before(o, s)) end
-    add('if_lost', s.if_lost)
-    add('uses', s.uses)
-    add('timeout', s.timeout)
-    add('retry', s.retry)
-    add('codes', s.codes)
     add('tenant', o.tenant)
     add('title', o.title)
     if o.state == 'scheduled' then add('enters', 1) end
@@ -51,10 +76,7 @@ local function with_runs(self)
       come_later({due, id})
     else
       redis.call('HSET', ns .. 'job:' .. id, 'state', 'ready', unpack(words))
-      lines = lines or {}
-      local line = lines[s.line] or {type = s.type, uses = s.uses}
-      lines[s.line] = line
-      line[#line + 1], line[#line + 2] = priority, id
+      self.to_line(s, priority, id)
     end
     return id
   end
@@ -62,6 +84,7 @@ local function with_runs(self)
   function self.line_up_made()
     if last_id >= next_id then redis.call('INCRBY', ns .. 'seq', next_id - last_id - 1) end
     next_id, last_id = 1, 0
+    self.have_succeeded()
     if not lines then return end
     local new = lines
     lines = nil
@@ -157,9 +180,8 @@ local function with_runs(self)
     if step and chain and not element and not enters then
       local _, gate = self.gate(chain, step)
       local v = redis.call('HMGET', ns .. 'order:' .. order, 'now', 'chain', 'version', 'state', 'number', 'priority')
-      local whole = v[1] and v[2] and v[3] and v[4] and v[5] and v[6]
-      local here = whole and string.find(' ' .. v[1] .. ' ', ' ' .. step .. '=' .. id .. ' ', 1, true)
-      local data = here and gate == 'open' and self.handed(order, step) or {}
+      local whole = v[1] == step .. '=' .. id and v[2] and v[3] and v[4] and v[5] and v[6]
+      local data = whole and gate == 'open' and self.handed(order, step) or {}
       if data[1] then return data end
     end
     local o = self.read(order)
@@ -190,9 +212,9 @@ local function with_runs(self)
     return nil
   end
 
-  local function note_run(o, id, job, ends)
-    self.note(o, string.format('step %s%s job %d attempt %s by %s from %s: %s', job[1] or '?',
-      job[2] and '[' .. job[2] .. ']' or '', id, job[3] or 0, job[4] or '-', job[5] or '-', ends))
+  function self.note_run(o, id, job, ends)
+    self.note(o, string.format('step %s%s job %d attempt %s by %s from %s: %s', job[7] or '?',
+      job[8] and '[' .. job[8] .. ']' or '', id, job[9] or 0, job[10] or '-', job[11] or '-', ends))
   end
 
   -- A run of a step is to begin again: it was lost, handed back (ends: nil), or has failed and will be tried again. If its
@@ -200,12 +222,12 @@ local function with_runs(self)
   function self.told(id, order, ends)
     local o = self.read(order)
     if not o then return end
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started')
-    if ends then note_run(o, id, job, ends) end
+    local job = self.run_of(id)
+    if ends then self.note_run(o, id, job, ends) end
     if not o.leaving and (o.state == 'running' or o.state == 'scheduled') then return end
-    if o.leaving and job[2] then
+    if o.leaving and job[8] then
       self.take_back(id)
-      redis.call('ZREM', o.key .. ':each:' .. job[1] .. ':jobs', id)
+      redis.call('ZREM', o.key .. ':each:' .. job[7] .. ':jobs', id)
     end
     self.park(o)
     self.leave(o)
@@ -213,12 +235,14 @@ local function with_runs(self)
   end
 
   -- The job of a step has ended for good. `result`: what it returned, or ''; `said`: further fields of its hash that were
-  -- written with its end.
-  function self.ended(id, order, outcome, result, said)
-    local o = self.read(order)
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'step', 'element', 'attempt', 'worker', 'started', 'expand', 'chain')
-    local name, element, s = job[1], job[2], o and job[1] and self.step(o, job[1])
-    if not o then self.orphaned(order, job[7]) end
+  -- written with its end; `job`: it, by run_of, if that was read.
+  function self.ended(id, order, outcome, result, said, job)
+    job = job or self.run_of(id)
+    local stored = self.stored(order)
+    if outcome == 'succeeded' and stored and self.straight_on(id, order, stored, job, result, said) then return end
+    local o = self.read(order, stored)
+    local name, element, s = job[7], job[8], o and job[7] and self.step(o, job[7])
+    if not o then self.orphaned(order, job[13]) end
     if not (o and name) then return end
     if not s then
       if o.at[name] == id or o.at[name] == 'each' then self.fail(o, name, 'its chain has no such step') end
@@ -229,17 +253,17 @@ local function with_runs(self)
     local why = outcome == 'failed' and '?' or 'its job was ' .. outcome
     if said.error then why = (said.error_type and said.error_type .. ': ' or '') .. string.match(said.error, '^[^\n]*') end
     if element then
-      if not well then note_run(o, id, job, outcome .. ': ' .. why) end
+      if not well then self.note_run(o, id, job, outcome .. ': ' .. why) end
       self.element_ended(o, id, name, element, s, well, result, why)
     elseif o.at[name] == id then
-      local to = said['goto'] and ', to ' .. said['goto'] or job[6] and ': a list of ' .. (said.count or 0)
+      local to = said['goto'] and ', to ' .. said['goto'] or job[12] and ': a list of ' .. (said.count or 0)
         or said.reason and ': ' .. said.reason or ''
-      note_run(o, id, job, outcome .. (well and to or ': ' .. why))
+      self.note_run(o, id, job, outcome .. (well and to or ': ' .. why))
       if not well and o.leaving then
         place(o, name, nil)
       elseif not well then
         self.ends_badly(o, name, s, outcome, why)
-      elseif job[6] then
+      elseif job[12] then
         self.expanded(o, name, s, tonumber(said.count or 0))
       else
         self.ends_well(o, name, s, result, said['goto'])

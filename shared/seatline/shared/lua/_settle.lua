@@ -8,11 +8,13 @@ local function read_reports(first, count)
   local reports, seen, at, steps = {}, {}, first, 0
   for i = 1, count do
     local id, fields = ARGV[at], tonumber(ARGV[at + 5])
-    local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost', 'order')
+    local is_step = ARGV[at + 3] == '-1'
+    local job = is_step and orders().run_of(id)
+      or redis.call('HMGET', ns .. 'job:' .. id, 'state', 'token', 'seats', 'listeners', 'if_lost', 'order')
     local mine = job[1] == 'running' and job[2] == ARGV[at + 1] and not seen[id]
     seen[id] = seen[id] or mine
     if mine and job[6] then steps = steps + 1 end
-    local report = {id = id, job = mine and job, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
+    local report = {id = id, job = mine and job, is_step = is_step, outcome = ARGV[at + 2], ms = ARGV[at + 3], result = ARGV[at + 4],
       at = at + 6, last = at + 5 + fields}
     reports[i], at = report, report.last + 2
     local jobs = ARGV[at - 1]
@@ -90,7 +92,7 @@ local function settle(report)
   end
   local more = nil
   if report.last >= report.at or report.result ~= '' then more = {unpack(ARGV, report.at, report.last)} end
-  if report.result ~= '' and not job[6] then
+  if report.result ~= '' and not job[6] and tonumber(report.ms) > 0 then
     redis.call('SET', ns .. 'job:' .. id .. ':result', report.result, 'PX', report.ms)
     more[#more + 1], more[#more + 2] = 'result_until', string.format('%.0f', now + report.ms)
   end
@@ -99,7 +101,7 @@ local function settle(report)
   if job[6] then
     local said = {}  -- what the report says besides
     for i = report.at, report.last - 1, 2 do said[ARGV[i]] = ARGV[i + 1] end
-    orders().ended(id, job[6], outcome, report.result, said)
+    orders().ended(id, job[6], outcome, report.result, said, report.is_step and job)
   end
   return outcome, true
 end

@@ -1,6 +1,6 @@
 -- cancel: end waiting jobs at once; ask running ones to stop (Q23).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

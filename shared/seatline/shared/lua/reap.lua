@@ -2,7 +2,7 @@
 -- them has changed. A live holder would have renewed meanwhile. So it is with workers that are silent, if something is
 -- triggered by that: they are lost, once (Q20). Idempotent by comparison: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders
+-- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
 --
 -- KEYS[1]  about     the namespace's hash
 --

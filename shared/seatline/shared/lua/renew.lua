@@ -1,7 +1,7 @@
 -- renew: keep a worker's presence and the leases of all its jobs, and bring back what is asked of it. Also takes bites of
 -- the common work (promote, trim) and a first look at leases that seem expired. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _orders _promote
+-- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _promote
 --
 -- KEYS[1]  about     the namespace's hash
 --

@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _supersede _elements _runs _steps _orders _promote _reserve _settle _idle
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _supersede _elements _runs _steps _straight _orders _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -19,7 +19,7 @@
 -- ARGV[10] keep_ms   age at which finished jobs are trimmed
 -- ARGV[11] keep      finished jobs kept of each state
 -- ARGV[12] count     reports that follow, at most 256
--- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms), fields, then that many words for the job's
+-- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms; -1: by its order), fields, then that many words for the job's
 --                    hash; jobs, then that many jobs in the words that submit takes, accepted if it succeeded or was
 --                    skipped; an event has event, not type, first. outcome: succeeded, failed, skipped, cancelled, interrupted; retry = failed, runs again
 --                    in ms, result is the text for its attempts; returned = not begun, to its old place, uncounted;
