@@ -10,8 +10,8 @@ from seatline.shared.calls.base import Call, Word, text
 from seatline.shared.errors import HandlerDiffers, InvalidInput, NoSuchWorker
 
 __all__ = [
-    "LINES_MOST",
     "KEPT_BY_ORDER",
+    "LINES_MOST",
     "LOSSES_MOST",
     "NOTES_MOST",
     "REPORTS_MOST",
