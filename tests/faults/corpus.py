@@ -16,6 +16,7 @@ from harness.waiting import wait_until
 
 from seatline.shared.calls import jobs, loads, orders, pools, reads, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Read
+from seatline.shared.calls.jobs import Chosen
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
@@ -603,6 +604,31 @@ def _move(scene: Scene) -> Call[Any]:
 def _move_scheduled(scene: Scene) -> Call[Any]:
     (job,) = scene.submit(Job("free", delay=100))
     return jobs.move(job, "me", 1)
+
+
+def _many(scene: Scene, *states: str) -> Chosen:
+    """One that has ended, two that run, one that claims a seat, one that is scheduled, one that is not there."""
+    scene.finish()
+    _turn_claim(scene)
+    scene.reserve(1, bell="bell1")
+    scene.submit(Job("free", delay=100))
+    return Chosen([*scene.ids, "0000000000000042"], states, scene.clock() + AN_HOUR)
+
+
+def _cancel_many(scene: Scene) -> Call[Any]:
+    return jobs.cancel_many(_many(scene, "ready", "scheduled", "running"), "me")
+
+
+def _remove_many(scene: Scene) -> Call[Any]:
+    return jobs.remove_many(_many(scene), "me")
+
+
+def _resubmit_many(scene: Scene) -> Call[Any]:
+    return jobs.resubmit_many(_many(scene, "failed"), "me")
+
+
+def _move_many(scene: Scene) -> Call[Any]:
+    return jobs.move_many(_many(scene, "ready"), "me", 1)
 
 
 def _gate(scene: Scene) -> Call[Any]:
@@ -1459,16 +1485,20 @@ CASES = [
     Case("cancel-scheduled", _cancel_scheduled),
     Case("cancel-running", _cancel_running),
     Case("cancel-missing", _cancel_missing),
+    Case("cancel-many", _cancel_many),
     Case("ask", _ask),
     Case("ask-resume", _ask_resume),
     Case("sleep", _sleep),
     Case("note", _note),
     Case("remove", _remove),
     Case("remove-ended", _remove_ended),
+    Case("remove-many", _remove_many),
     Case("resubmit", _resubmit),
     Case("resubmit-refused", _resubmit_refused),
+    Case("resubmit-many", _resubmit_many),
     Case("move", _move),
     Case("move-scheduled", _move_scheduled),
+    Case("move-many", _move_many),
     Case("gate", _gate),
     Case("gate-lifted", _gate_lifted),
     Case("pool_set", _pool_set),

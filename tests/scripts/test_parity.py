@@ -176,6 +176,10 @@ def gather(record: TriggerRecord, *params: int) -> Call[Any]:
 PAIR = (Job("plain", {"n": 1}, 1), Job("seated", {}, 2, {}))
 
 
+def many(*numbers: int, states: Sequence[str] = (), moment: int | None = None) -> jobs.Chosen:
+    return jobs.Chosen([f"{number:016}" for number in numbers], states, moment)
+
+
 ERROR = ("error_type", "Sad", "error", "no", "traceback", "line 1\nline 2")
 FOUR = "program:p:tok4"
 
@@ -278,6 +282,11 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", jobs.remove("301".zfill(16), "me")),
     ("c", jobs.remove("300".zfill(16), "me")),
     ("c", jobs.remove("999".zfill(16), "me")),
+    ("c", jobs.move_many(many(*range(8, 40), 999, states=("ready",)), "me", 4)),
+    ("c", jobs.cancel_many(many(*range(1, 40), states=("ready", "scheduled")), "me")),
+    ("c", jobs.resubmit_many(many(*range(1, 40), moment=START + 10_000_000), "me")),
+    ("c", jobs.resubmit_many(many(*range(1, 40), moment=START), "me")),
+    ("c", jobs.remove_many(many(*range(20, 60), 999), "me")),
     ("w2", turn("w2", 1, *[report(n, "x:1:1", "succeeded", result=b"\x00\xff") for n in range(1, 200)])),
     ("c", workers.sleep("w2", "abcd", 600_000, 90_000, {"state": "sleeping"})),
     ("w3", renew("w3")),

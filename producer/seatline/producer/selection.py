@@ -161,8 +161,8 @@ class Acted:
         self.examples.setdefault(reason, job_id)
 
 
-Shown = Callable[[int], None]
-Told = Callable[[Acted], None]
+Shown = Callable[[int], object]
+Told = Callable[[Acted], object]
 
 
 class Selection:

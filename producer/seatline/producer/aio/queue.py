@@ -238,7 +238,7 @@ class AsyncQueue:
         tag: str | None = None,
         error: str | None = None,
         older_than: float | dt.timedelta | None = None,
-        on: Callable[[int], None] | None = None,
+        on: Callable[[int], object] | None = None,
     ) -> AsyncSelection:
         """Find all jobs that match now, to cancel, remove, resubmit or move all of them (Q22).
 
