@@ -10,7 +10,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from seatline.shared.errors import NotAllowed
+from seatline.shared.errors import NotAllowed, ScriptsMissing
 from seatline.shared.keys import Keys
 from seatline.shared.roles import READS, verb_of
 
@@ -30,7 +30,7 @@ def login_of(url: str) -> str:
         return "default"
 
 
-def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -> NotAllowed | None:
+def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -> NotAllowed | ScriptsMissing | None:
     """Return what a refusal means, or None if it is of another kind.
 
     Args:
@@ -52,9 +52,9 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
             f"({said}). An operator renews them with {grant}; `seatline verify` tells whether anything was left behind."
         )
     elif command and command[1] == "script|load":
-        text = (
+        return ScriptsMissing(
             f"{who} may not load scripts, and the server has forgotten Seatline's: it was started anew. `seatline scripts "
-            "load`, with an admin's login, brings them back; nothing was done."
+            f"load -n {keys.namespace}`, with an admin's login, brings them back; nothing was done."
         )
     elif verb:
         text = (
@@ -71,7 +71,7 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
     return NotAllowed(text, said=said, script=script)
 
 
-def instead(refused: NotAllowed, url: str, place: str, keys: Keys, script: str) -> NotAllowed:
+def instead(refused: NotAllowed, url: str, place: str, keys: Keys, script: str) -> NotAllowed | ScriptsMissing:
     """Return the refusal of a verb whose connection was refused its first words already."""
     if refused.script != "contact" or refused.said.startswith(_WITHIN):
         return refused
