@@ -59,7 +59,7 @@ def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) ->
 
     folders = vault.Folders(out)
     stop, told = threading.Event(), list[int]()
-    others = [f"{name}=" for name in ("SEATLINE_URL", "SEATLINE_TENANT") if os.environ.get(name)]
+    others = [f"{name}=" for name in ("SEATLINE_EMBEDDED", "SEATLINE_URL", "SEATLINE_TENANT") if os.environ.get(name)]
 
     def end(number: int, _: object) -> None:
         told.append(number)

@@ -111,7 +111,7 @@ def report(ctx: Context) -> str:
     entry = entry_of(order.record(), order.history(), ctx.attempt)
     enter(folders(), entry)
     event = vault.RELEASED if entry.outcome == "released" else vault.REJECTED
-    queue().emit(event, {"release": entry.release, "name": entry.name})
+    ctx.emit(event, {"release": entry.release, "name": entry.name})  # with the end of this step, or not at all
     return entry.outcome
 
 

@@ -81,7 +81,7 @@ class Run:
             if len(self.ended) != reported:
                 reported = len(self.ended)
                 self._last_page()
-            if not stay:
+            elif not stay:
                 break
         self._tell(files)
         return self._done(files) and not self._left(files)

@@ -110,6 +110,7 @@ def play(section: Section, folder: Path, server: RealServer, spawn: Spawn) -> No
         "SEATLINE_EMBEDDED": "never",
         "SEATLINE_STATE": str(folder / ".state"),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(Path(__file__).parents[2]),  # examples/ is in no wheel
         "PYTHONWARNINGS": "error",
         "COLUMNS": "120",
     }
