@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 from harness.server import RealServer
+from rules.fake_worker import FakeWorker
 
 from seatline.producer import Queue
+from seatline.shared.calls.triggers import BUILT_IN
+from seatline.worker import Context, Handlers, Worker
 
 Cli = Callable[..., Any]
 FILE = """
@@ -144,3 +148,58 @@ def test_q20_what_is_wrong_is_said(
     assert told.replace("FILE", str(path) if told.startswith("FILE") else "FILE") in done.err
     assert done.err.count("\n") == 1
     assert not queue.triggers.list()
+
+
+def test_q20_built_in_events(cli: Cli, queue: Queue, server: RealServer, namespace: str) -> None:
+    """Q20: help names them; they are set as any event; lists say what waits; nobody else emits them."""
+    for words in (["--help"], ["set", "--help"]):
+        told = cli("triggers", *words).out
+        for event in BUILT_IN:
+            assert event in told
+    assert cli("triggers", "set", "job.failed", "mail", "to=team").out == "trigger job.failed set: mail\n"
+    with contextlib.closing(FakeWorker(server.url, namespace, {"bad": {}})) as worker:
+        for _ in range(2):
+            job_id = queue.enqueue("bad").id
+            worker.turn(waits=False)
+            worker.turn(worker.report(job_id, "failed", "error", "no"), want=0)
+    listed = cli("triggers", "list")
+    assert listed.lines[0].split() == ["EVENT", "COALESCE", "WAIT", "CHANGED", "BY", "JOBS"]
+    assert listed.lines[1].split()[:3] == ["job.failed", "-", "2"]
+    (row,) = json.loads(cli("triggers", "list", "-o", "json").out)
+    assert (row["waiting"], row["taken"], row["missed"]) == (2, 0, 0)
+    assert (
+        "  waiting   2 that have happened, for a worker to make their jobs"
+        in cli("triggers", "show", "job.failed").lines
+    )
+    refused = cli("triggers", "emit", "job.failed")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith(
+        "seatline: event: job.failed is Seatline's own: it is told when a job has failed for good"
+    )
+    removed = cli("triggers", "remove", "job.failed")
+    assert removed.out == "trigger job.failed removed, with 2 that waited for a worker\n"
+
+
+def test_q20_a_loop_is_seen(cli: Cli, queue: Queue, server: RealServer, namespace: str) -> None:
+    """Q20: how many triggers lie before a job, and what none could be made of."""
+    handlers = Handlers()
+    handlers.handler("bad", isolation="thread")(_bad)
+    cli("triggers", "set", "job.failed", "bad")
+    queue.enqueue("bad")
+    Worker(handlers, server.url, namespace=namespace).run(burst=True)
+    assert "  event     job.failed, trigger 8 in a row" in cli("jobs", "show", "9").lines
+    assert json.loads(cli("jobs", "show", "9", "-o", "json").out)["depth"] == 8
+    assert (
+        "event job.failed triggers nothing: 8 triggers lie before it, which is the limit"
+        in cli("jobs", "show", "9").out
+    )
+    listed = cli("triggers", "list")
+    assert listed.lines[0].split() == ["EVENT", "COALESCE", "WAIT", "MISSED", "CHANGED", "BY", "JOBS"]
+    assert listed.lines[1].split()[:4] == ["job.failed", "-", "-", "1"]
+    shown = cli("triggers", "show", "job.failed").lines
+    assert "  taken     8 that have happened since it was set, by workers" in shown
+    assert any(line.startswith("  missed    1 that have made none: 8 triggers lay before, ") for line in shown)
+
+
+def _bad(ctx: Context, **_: Any) -> None:
+    raise ValueError("no")

@@ -147,6 +147,17 @@ class TestBuiltIn:
         assert queue.job(mail.id).depth == 1
         assert queue.triggers["job.failed"].taken == 1
 
+    def test_q20_a_handler_is_given_what_it_takes(self, queue: Queue, burst: Burst, farm: Farm) -> None:
+        """Q20: of what a built-in event tells; a word of the trigger's own that it does not take is an error as ever."""
+        given: list[Any] = []
+        farm.handlers.handler("few", isolation="thread")(lambda ctx, job, to: given.append((int(job), to)))  # noqa: ARG005
+        queue.triggers.set("job.failed", [Job("few", {"to": "me"}), Job("few", {"to": "me", "cc": "you"})])
+        queue.enqueue("bad")
+        burst(farm.handlers)
+        assert given[0] == (1, "me")
+        first = made(queue, "job.failed")[1]
+        assert first.error == "the handler of few does not take cc, which the params have."
+
     def test_q20_job_interrupted(self, queue: Queue, fake: Fake, burst: Burst, farm: Farm) -> None:
         """Q20: it was lost with its worker, and a person is to decide; that is no failure."""
         for event in ("job.failed", "job.interrupted"):

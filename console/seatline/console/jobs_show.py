@@ -91,7 +91,7 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
         "priority": str(job.priority),
         "tenant": job.tenant,
         "tags": " ".join(job.tags),
-        "event": job.event and job.event + (f", {job.gathered:,} gathered" if job.gathered is not None else ""),
+        "event": _event(job),
         "token": job.token,
         "uses": uses_shown(job),
         "holds": ", ".join(f"{pool}={seats}" for pool, seats in job.seats.items()) if job.state == "running" else "",
@@ -241,3 +241,11 @@ def _cut(text: str, *, full: bool, end: bool = False) -> Iterator[str]:
     yield from (f"  {line}" for line in kept.splitlines())
     if left > 0 and not end:
         yield note
+
+
+def _event(job: JobRecord) -> str | None:
+    """Say which event's trigger made it, how many events it has gathered, and how many triggers lie before it."""
+    if job.event is None:
+        return None
+    gathered = f", {job.gathered:,} gathered" if job.gathered is not None else ""
+    return job.event + gathered + (f", trigger {job.depth} in a row" if job.depth else "")

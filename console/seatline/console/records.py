@@ -101,6 +101,7 @@ def job_data(job: JobRecord, reason: str | None = None) -> dict[str, Any]:
         "error": job.error,
         "skip_reason": job.reason,
         "event": job.event,
+        "depth": job.depth,
         "gathered": job.gathered,
         "schedule": job.schedule,
         "planned": job.planned,

@@ -3,8 +3,8 @@
 The life of an attempt, in order:
 
 1. unpack the params; bytes that cannot be read fail the job (nothing would change by trying again). For a step of an
-   order they are merged from what the order hands on (``order_params.py``), and a handler is given those that it takes;
-   events that a job has gathered come as ``events``
+   order they are merged from what the order hands on (``order_params.py``), and a handler is given those that it takes,
+   as of what a built-in event tells; events that a job has gathered come as ``events``
 2. bind them to the handler's signature, or make the instance that its job type says; what does not fit fails it with
    ``BadParams``
 3. log in to what its seats are for (``sessions.py``)
@@ -33,6 +33,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from typing import Any, Final, NoReturn, cast
 
 from seatline.shared.calls.base import Word
+from seatline.shared.calls.triggers import BUILT_IN, TOLD
 from seatline.shared.calls.workers import KEPT_BY_ORDER, LOSSES_MOST, Report
 from seatline.shared.codec import join_params, pack_value, unpack_value
 from seatline.shared.errors import BadParams, InvalidInput, PayloadError, SeatlineError, Timeout, TooDeep
@@ -184,6 +185,8 @@ def _params(handler: Handler, fields: Fields) -> dict[str, Any]:
     named = cast("dict[str, Any]", params)
     if b"gathered" in fields:
         named[EVENTS] = events_of(int(fields[b"gathered"]), fields.get(b"events", b""))
+    if b"event" in fields and fields[b"event"].decode() in BUILT_IN and not handler.open_ended:
+        named = {name: value for name, value in named.items() if name in handler.accepts or name not in TOLD}
     return handler.bound(named)
 
 
@@ -204,10 +207,6 @@ def _sessions(handler: Handler, ctx: Context, fields: Fields) -> Generator[dict[
         yield sessions
     finally:
         ctx._hand_sessions(None)  # noqa: SLF001 - as above
-
-
-def _named(fields: Fields) -> dict[str, bytes]:
-    return {name.decode(): value for name, value in fields.items()}
 
 
 def _ended(handler: Handler, ctx: Context, fields: Fields, value: object) -> Report:

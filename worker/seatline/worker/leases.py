@@ -174,7 +174,9 @@ class Leases:
         if due:
             words = self._store.run(verbs.reap(self._worker, due), Patience(0, enough=self._stop.is_set))
             for suspect, word in zip(due, words, strict=True):
-                if word != "alive":
+                if word == "lost":
+                    log.warning("worker %s is lost: nothing has been heard of it; its trigger is told", suspect.a)
+                elif word != "alive":
                     log.warning("%s %s: its holder is gone; it is %s", suspect.kind, suspect.a, word)
 
     def _watch(self) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "EVENT",
     "GATHERED_BYTES",
     "GATHERED_MOST",
+    "TOLD",
     "Fact",
     "Taking",
     "TriggerRecord",
@@ -62,6 +63,9 @@ GATHERED_BYTES: Final = 2 * 1024 * 1024
 KEY_MOST: Final = 200
 _OF_JOBS: Final = ("job", "type", "state", "error_type", "error", "worker", "title", "tenant", "order", "chain", "step")
 _OF_ORDERS: Final = ("order", "chain", "state", "error", "step", "title", "tenant")
+_OF_WORKERS: Final = ("worker", "host", "pid", "until")
+#: All params of built-in events. A handler is given those that it takes: a later version may tell more.
+TOLD: Final = frozenset((*_OF_JOBS, *_OF_ORDERS, *_OF_WORKERS, "attempt", "tags", "at"))
 _ALL: Final = "*"  # for unique=True; no key is that
 
 
