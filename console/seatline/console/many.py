@@ -240,23 +240,22 @@ def left_told(noun: str, acted: Acted) -> str:
     """Say what became of those that were left alone."""
     left = dict(acted.left)
     words: list[str] = []
-    for reason, is_so in (
-        ("missing", "no longer there"),
-        ("running", "run by now"),
-        ("ready", "wait by now"),
-        ("scheduled", "are scheduled by now"),
-        ("order", f"are steps of orders, such as job {_example(acted, 'order')}: `seatline orders` is for these"),
-        ("duplicate", f"have a key that another {noun} has by now, such as {_example(acted, 'duplicate')}"),
-        ("refused", "were refused"),
+    for reason, is_so, are_so in (
+        ("missing", "is no longer there", "are no longer there"),
+        ("running", "runs by now", "run by now"),
+        ("ready", "waits by now", "wait by now"),
+        ("waiting", "waits by now", "wait by now"),
+        ("scheduled", "is scheduled by now", "are scheduled by now"),
+        ("suspended", "is suspended by now", "are suspended by now"),
+        ("order", "is a step of an order", "are steps of orders"),
+        ("duplicate", f"has a key that another {noun} has by now", f"have keys that other {noun}s have by now"),
+        ("refused", "was refused", "were refused"),
     ):
         count = left.pop(reason, 0)
         if count:
-            words.append(f"{count:,} {is_so}")
+            example = f" (such as {noun} {acted.examples[reason].lstrip('0')})" if reason in acted.examples else ""
+            words.append(f"{count:,} {is_so if count == 1 else are_so}{example if reason in REFUSED else ''}")
     if left:
         which = ", ".join(f"{count:,} {state}" for state, count in left.items())
         words.insert(0, f"{sum(left.values()):,} had ended meanwhile ({which})")
     return ", ".join(words)
-
-
-def _example(acted: Acted, reason: str) -> str:
-    return acted.examples.get(reason, "?").lstrip("0")
