@@ -304,6 +304,7 @@ class TestNamespace:
         worker.turn()
         queue.enqueue("a", delay=3600)
         queue.schedules.add("nightly", "a", every=3600)
+        assert not {"leases", "seats-late", "due", "schedules"} & doctor().keys()
         ago = int(time.time() * 1000) - 300_000
         held: list[Any] = redis.zrange(keys.pool("vault", "sessions"), 0, -1)
         redis.zadd(keys.pool("vault", "sessions"), dict.fromkeys(held, ago))
@@ -462,3 +463,18 @@ class TestCommand:
         clinic.redis.connection_pool.disconnect()
         found = clinic()["restarted"]
         assert (found["severity"], found["cure"]) == ("note", "seatline doctor --since-restart")
+
+    def test_w3_what_was_interrupted_fails_it(self, clinic: Clinic) -> None:
+        """W3: a job that ran when the server was killed, and whose lease has run out since."""
+        with Queue(clinic.server.url, namespace=clinic.namespace) as queue:
+            queue.enqueue("a")
+        worker = FakeWorker(clinic.server.url, clinic.namespace, {"a": {}}, lease=0.5)
+        worker.turn()
+        worker.store.close()
+        clinic.server.kill()
+        clinic.server.start()
+        wait_until(lambda: clinic.run("--since-restart").code == 1, 10)
+        seen = clinic.run("--since-restart", "-o", "json")
+        assert [each["what"] for each in json.loads(seen.out)] == ["interrupted"]
+        for limit, code in (("error", 0), ("never", 0), ("note", 1)):
+            assert clinic.run("--since-restart", "--fail-on", limit).code == code

@@ -269,7 +269,7 @@ SPACES: list[tuple[str, dict[str, Any], Severity, str, str]] = [
     ("orders", {"orders": {"suspended": (1, ["mine"])}}, NOTE, "1 order suspended: mine.", "orders list --state suspended"),
     ("interrupted", {"ended": {"interrupted": 2}}, WARNING, "2 jobs interrupted", "jobs resubmit ID"),
     ("failed", {"ended": {"failed": 2}}, NOTE, "2 jobs failed in the last day", "jobs list --state failed"),
-    ("keys", {"keys": KeySample(9, False, ["job:1:log"])}, WARNING, "1 belong to nothing: job:1:log; 9 keys looked at, a part",
+    ("keys", {"keys": KeySample(9, False, ["job:1:log"])}, WARNING, "1 belong to nothing: job:1:log; 9 keys looked at, not all",
      "seatline verify"),
     ("keys", {"keys": None}, NOTE, "may not walk the keys", "seatline verify"),
 ]  # fmt: skip

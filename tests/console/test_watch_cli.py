@@ -96,7 +96,8 @@ def test_it_says_what_it_does_and_ends_when_told(
     assert (tmp_path / "done" / "good.dxf").exists()
     assert (tmp_path / "broken" / "bad.dxf").exists()
     assert child.output() == ""
-    lines = [re.sub(r"^\S+ \S+ (\w+) +", r"\1 ", line) for line in child.errors().splitlines()]
+    told = [line for line in child.errors().splitlines() if "no append-only file" not in line]  # R5: of this server
+    lines = [re.sub(r"^\S+ \S+ (\w+) +", r"\1 ", line) for line in told]
     assert Counter(lines) == Counter(
         [
             f"INFO watching {inbox} for t",

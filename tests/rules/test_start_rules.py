@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -98,8 +99,9 @@ class TestEviction:
     ) -> None:
         """R5: by argument and by variable, which says so in the log."""
         server = private_server(config=EVICTS)
-        start(server.url, namespace, allow_eviction=True)
-        assert any("deletes keys" in line for line in said(heard))
+        for _ in range(2):
+            start(server.url, namespace, allow_eviction=True)
+        assert sum("deletes keys" in line for line in said(heard)) == 1
         monkeypatch.setenv("SEATLINE_ALLOW_EVICTION", "1")
         start(server.url, namespace)
         with pytest.raises(ServerRefused):  # an argument wins
@@ -294,7 +296,7 @@ def told_otherwise(port: int, true: bytes, instead: bytes) -> Iterator[str]:
     """Stand in front of a server, and have it say something else of itself in INFO; all else goes through as it is."""
 
     def carry(source: socket.socket, to: socket.socket, *, answers: bool) -> None:
-        with source, to:
+        with contextlib.suppress(OSError), source, to:  # the other way may have closed them
             while data := source.recv(1 << 16):
                 to.sendall(altered(data) if answers else data)
 

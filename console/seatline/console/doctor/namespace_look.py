@@ -29,9 +29,11 @@ DAY: Final = 86_400_000
 #: Ids that a finding names, at most.
 EXAMPLES: Final = 3
 _PLANS: Final = 50
-_SCANS, _SCAN = 5, 2_000
+#: So many keys are walked at most, in bites that hold the server up for a millisecond or two.
+_SCANS, _SCAN = 5, 1_000
 _WORKER: Final = ("state", "version", "overdue", "host", "pid", "seen")
-_PATTERNS: Final = [(re.compile(pattern), form) for pattern, form in PATTERNS.items()]
+_KNOWN: Final = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS))
+_EXPIRES: Final = re.compile("|".join(f"(?:{pattern})" for pattern, form in PATTERNS.items() if form == "expires"))
 _PART: Final = re.compile(r"((?:job|order|load|chain|pool):[^:]+):.+")
 
 
@@ -306,8 +308,9 @@ def _sample(store: Store) -> KeySample | None:
         looked |= {key.decode("utf-8", "backslashreplace")[len(prefix) :] for key in said[1]}
         if not cursor:
             break
-    unknown = {name for name in looked if not any(form.fullmatch(name) for form, _ in _PATTERNS)}
-    parts = {name: match[1] for name in looked - unknown if (match := _PART.fullmatch(name)) and not _expires(name)}
+    unknown = {name for name in looked if not _KNOWN.fullmatch(name)}
+    found = {name: match[1] for name in looked - unknown if (match := _PART.fullmatch(name))}
+    parts = {name: owner for name, owner in found.items() if not _EXPIRES.fullmatch(name)}  # those go by themselves
     lost = {name for name, owner in parts.items() if owner not in looked}
     for _ in range(2):  # an owner that was not walked; or one that has just gone, and its parts with it
         pairs = [(name, parts[name]) for name in sorted(lost)]
@@ -315,8 +318,3 @@ def _sample(store: Store) -> KeySample | None:
         there = store.read(Read(look, list[Any])) if look else []
         lost = {name for i, (name, _) in enumerate(pairs) if there[2 * i] and not there[2 * i + 1]}
     return KeySample(len(looked), not cursor, sorted(unknown | lost))
-
-
-def _expires(name: str) -> bool:
-    """Whether it goes by itself."""
-    return next(form for pattern, form in _PATTERNS if pattern.fullmatch(name)) == "expires"

@@ -260,7 +260,7 @@ def _keys(facts: NamespaceFacts) -> Findings:
     if sample is None:
         yield kinds.KEYS.note("this login may not walk the keys (SCAN).")
         return
-    covered = f"{sample.looked:,} keys looked at, {'all there are' if sample.all else 'a part of them'}"
+    covered = f"{sample.looked:,} keys looked at, {'all there are' if sample.all else 'not all there are'}"
     if sample.ownerless:
         yield kinds.KEYS.warning(f"{len(sample.ownerless):,} belong to nothing: {_some(sample.ownerless)}; {covered}.")
     else:

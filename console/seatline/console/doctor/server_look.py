@@ -66,7 +66,7 @@ def _settings(store: Store, refused: list[str]) -> tuple[dict[str, str] | None, 
         slow = [SlowScript(int(entry[1]), int(entry[2]) / 1000) for entry in noted if _is_ours(store, entry[3])]
     if isinstance(user, Exception):
         # Whoever came in without a password needed none.
-        return config, slow, None if _has_password(store.url) else True
+        return config, slow, None if store.settings.password_file or _has_password(store.url) else True
     fields = dict(zip(map(text, user[::2]), user[1::2], strict=False)) if user else {}
     flags = {text(flag) for flag in fields.get("flags", ())}
     return config, slow, {"on", "nopass"} <= flags
