@@ -8,7 +8,8 @@ Variants ``async``, ``process`` and ``shell`` run the handler that way; stock is
 cannot be done in children: there a drain's time is that of the worker's whole run, its start and stop included.
 
 Variant ``orders`` puts the same number of runs of a handler into orders of three steps each. A step returns a small mapping,
-which is stored, handed on, and merged into the next step's params: what a chain is for, and a plain job does not pay.
+which is stored, handed on, and merged into the next step's params: what a chain is for, and a plain job does not pay. In
+variant ``results`` plain jobs return that mapping too, and theirs is stored as well.
 
 Variants ``due``, ``due-order`` and ``due-schedule`` measure how late a worker begins what is due at a moment to come: a job
 with a delay, an order with one, and a schedule whose first moment it is.
@@ -47,6 +48,7 @@ class SeatlineClient:
         if self.uses:
             self.queue.pools.set(POOL, max(spec.slots, 1))
         self.orders = spec.variant == "orders"
+        self.returns = spec.variant in {"orders", "results"}
         self.due = spec.variant.removeprefix("due") if spec.variant.startswith("due") else None
         if self.orders or self.due == "-order":
             self.queue.define(Chain("bench", [Step(f"step{number}", self.types[0]) for number in range(STEPS)]))
@@ -97,7 +99,7 @@ class SeatlineClient:
             handlers.shell(kind, ["true"])
         elif self.isolation == "async":
             handlers.handler(kind)(_run_async)
-        elif self.orders:
+        elif self.returns:
             handlers.handler(kind)(_run_step)
         else:
             handlers.handler(

@@ -93,9 +93,18 @@ def _async_share(record: Record, placement: str) -> float | None:
 
 
 def _orders_share(record: Record, placement: str) -> float | None:
-    """The rate of steps of orders as a share of that of plain jobs."""
+    """The rate of steps of orders as a share of that of plain jobs, which return nothing."""
+    return _steps_over(record, "seatline", placement)
+
+
+def _orders_results_share(record: Record, placement: str) -> float | None:
+    """The same of plain jobs that return what the steps do."""
+    return _steps_over(record, "seatline-results", placement)
+
+
+def _steps_over(record: Record, system: str, placement: str) -> float | None:
     steps = record.figure("orders 50 slots", "seatline-orders", "rate", placement)
-    jobs = record.figure("orders 50 slots", "seatline", "rate", placement)
+    jobs = record.figure("orders 50 slots", system, "rate", placement)
     return steps.median / jobs.median if steps and jobs else None
 
 
@@ -139,6 +148,7 @@ TARGETS = (
     ),
     Target("async, 50 slots, against threads", 0.9, _async_share),
     Target("steps of orders of three, 50 slots, against plain jobs", 0.6, _orders_share),
+    Target("steps of orders of three, 50 slots, against plain jobs with a result", 0.6, _orders_results_share),
     Target(
         "idle worker: commands/s beside its heartbeat",
         0.5,
