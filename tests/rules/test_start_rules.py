@@ -23,7 +23,7 @@ from seatline.shared.keys import SCHEMA
 from seatline.shared.server_facts import Clock, ServerFacts
 from seatline.shared.server_rules import at_start
 from seatline.shared.store import guard
-from seatline.worker import Context, Handlers, Worker
+from seatline.worker import Context, Handlers, HookContext, Worker
 
 StartServer = Callable[..., RealServer]
 EVICTS = ("maxmemory 50mb", "maxmemory-policy allkeys-lru")
@@ -106,6 +106,20 @@ class TestEviction:
         start(server.url, namespace)
         with pytest.raises(ServerRefused):  # an argument wins
             start(server.url, namespace, allow_eviction=False)
+
+    def test_r5_a_forced_worker_forces_its_hooks(self, private_server: StartServer, namespace: str) -> None:
+        """R5, C6: what a hook enqueues goes to the same server."""
+        server = private_server(config=EVICTS)
+        hooked = Handlers()
+        hooked.handler("quick")(quick)
+
+        @hooked.on_wake
+        def look(ctx: HookContext) -> None:
+            ctx.enqueue("other")
+
+        Worker(hooked, server.url, namespace=namespace, allow_eviction=True).run(burst=True)
+        with Queue(server.url, namespace=namespace) as queue:
+            assert [job.type for job in queue.jobs()] == ["other"]
 
     def test_r5_the_cure_that_it_names_is_one(self, private_server: StartServer, namespace: str) -> None:
         server = private_server(config=EVICTS)

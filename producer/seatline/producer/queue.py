@@ -42,7 +42,8 @@ class Queue:
         strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
             flagged, and a warning is logged (S5).
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``timeout`` 5, ``connect_timeout`` 2,
-            ``deadline`` 10 (how long a request is repeated after a lost connection).
+            ``deadline`` 10 (how long a request is repeated after a lost connection); ``allow_eviction`` False (use a server
+            all the same that deletes keys when it is full).
 
     Raises:
         InvalidInput: a setting is bad.

@@ -73,7 +73,8 @@ class Worker:
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``lease`` 30, ``renew`` a third of that,
             ``grace`` 30 (how long running jobs may go on after a stop), ``wake_interval`` 600 (classic), ``watchdog`` 0
             (never; else two renewals or more), ``refused`` 30, ``kill_after`` 3, ``cancel_after`` 10, ``timeout``,
-            ``connect_timeout``, ``deadline``.
+            ``connect_timeout``, ``deadline``; ``allow_eviction`` False (use a server all the same that deletes keys when it is
+            full).
 
     """
 

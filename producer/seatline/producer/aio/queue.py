@@ -48,7 +48,8 @@ class AsyncQueue:
             flagged, and a warning is logged (S5).
         settings: further :class:`~seatline.shared.config.Settings`: in seconds ``timeout`` 5, ``connect_timeout`` 2,
             ``deadline`` 10 (how long a request is repeated after a lost connection); ``connections`` 8 (in each event loop, at
-            most; further requests stand in line, and one more connection is for those who wait for an end).
+            most; further requests stand in line, and one more connection is for those who wait for an end);
+            ``allow_eviction`` False (use a server all the same that deletes keys when it is full).
 
     Raises:
         InvalidInput: a setting is bad.
