@@ -2,7 +2,7 @@
 
 ::
 
-    pip install 'seatline[drawings]'
+    pip install '.[drawings]'
     python -m examples.drawing_vault                  with sample drawings of its own
     python -m examples.drawing_vault DRAWINGS         with yours
 

@@ -47,7 +47,9 @@ def main(folder: Path | None, out: Path, urgent: str | None, stay: bool) -> None
         raise click.UsageError("it needs Linux or macOS, for the private server.")
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
-        raise click.UsageError(f"{' and '.join(missing)} not installed: pip install 'seatline[drawings]'")
+        raise click.UsageError(
+            f"{' and '.join(missing)} not installed. In the cloned folder: pip install '.[drawings]'"
+        )
     click.get_current_context().exit(release(_inbox(folder, stay=stay), out.absolute(), urgent, stay=stay))
 
 
@@ -79,9 +81,9 @@ def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) ->
         screen.title(inbox=f"{source} ({len(run.scan(source))} drawings)", vault=str(folders.home))
         with stage.Stage(folders, source) as running, screen:
             good = run.Run(running, screen, stop, urgent).go(stay=stay)
-    except (SeatlineError, stage.CannotRun, OSError) as error:
+    except (SeatlineError, stage.CannotBegin, stage.Broken, OSError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"drawing vault: {error}", markup=False)
-        return 2 if isinstance(error, stage.CannotRun) else 1
+        return 2 if isinstance(error, stage.CannotBegin) else 1
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

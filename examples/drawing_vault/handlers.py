@@ -25,7 +25,8 @@ from seatline.producer import OrderRecord, Queue
 from seatline.shared.errors import OrderExists
 from seatline.worker import Context, Goto, Handlers, NoSeat, Retry, Session, Skip
 
-MEMORY_MOST: Final = 4 * 2**30
+#: Bytes of address space of a process that reads drawings.
+MEMORY_MOST: Final = 2 * 2**30
 
 handlers = Handlers()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,13 +12,14 @@ from typing import Final
 from examples.drawing_vault import vault
 from examples.drawing_vault.entries import Entry, entry_of
 from examples.drawing_vault.screen import Screen, State
-from examples.drawing_vault.stage import CannotRun, Stage
+from examples.drawing_vault.stage import Broken, Stage
 
 from seatline.producer import OrderRecord
 from seatline.shared.errors import NoSuchOrder, WrongState
 
-#: Seconds between two looks at what has become of everything.
+#: Seconds between two looks at what has become of everything; a look is followed by a rest so many times as long as it took.
 LOOK: Final = 0.1
+REST: Final = 4
 ENDED: Final = frozenset({"succeeded", "failed", "cancelled"})
 #: With fewer drawings there is nothing to overtake.
 BATCH_LEAST: Final = 3
@@ -63,19 +65,21 @@ class Run:
         """Go on until every drawing is in a definite state; with ``stay``, until it is stopped. Returns whether all are.
 
         Raises:
-            CannotRun: it cannot go on.
+            Broken: it cannot go on.
 
         """
         files = scan(self.stage.inbox)
         self._look(files, quiet=True)
         self.before = len(self.ended)
-        reported = -1
-        while not self.stop.wait(LOOK):
+        reported, took = -1, 0.0
+        while not self.stop.wait(max(LOOK, REST * took)):
+            began = time.monotonic()
             for line in self.stage.mend():
                 self.screen.say("worker", line)
             files = scan(self.stage.inbox)
             live = self._look(files)
             self._hurry(files, live)
+            took = time.monotonic() - began
             if not self._done(files) or any(self.stage.queue.jobs(type=vault.PAGE)):
                 continue
             if len(self.ended) != reported:
@@ -165,9 +169,7 @@ class Run:
         try:
             nightly.result(timeout=PAGE_SECONDS)
         except TimeoutError:
-            raise CannotRun(
-                f"the report was not written in {PAGE_SECONDS:g} s: see {self.stage.folders.logs}."
-            ) from None
+            raise Broken(f"the report was not written in {PAGE_SECONDS:g} s: see {self.stage.folders.logs}.") from None
 
     def _tell(self, files: list[File]) -> None:
         """Say how it has ended."""

@@ -36,8 +36,12 @@ REPLACED_MOST: Final = 10
 SETTLE: Final = 0.5
 
 
-class CannotRun(Exception):
-    """The run cannot begin, or go on; the text says why, and what to do."""
+class CannotBegin(Exception):
+    """The run cannot begin; the text says why, and what to do."""
+
+
+class Broken(Exception):
+    """The run cannot go on; the text says where to look."""
 
 
 @dataclass(slots=True)
@@ -85,9 +89,11 @@ class Stage:
         """Start another worker for each that has died; returns what is to be said of it.
 
         Raises:
-            CannotRun: it happens again and again.
+            Broken: it happens again and again, or the watch has ended.
 
         """
+        if not self._watching.is_alive():
+            raise Broken(f"the watch has ended: see {self.folders.logs / 'watch.log'}.")
         told: list[str] = []
         for index, worker in enumerate(self._workers):
             code = worker.process.poll()
@@ -96,7 +102,7 @@ class Stage:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             self._replaced += 1
             if self._replaced > REPLACED_MOST:
-                raise CannotRun(f"a worker {how}, the {self._replaced}th: see {self.folders.logs}.")
+                raise Broken(f"a worker {how}, the {self._replaced}th: see {self.folders.logs}.")
             self._workers[index] = self._start(worker.number)
             told.append(
                 f"worker {worker.number} (pid {worker.process.pid}) {how}; what it held runs again within {LEASE * 5 / 3:.0f} s"
@@ -108,7 +114,7 @@ class Stage:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotRun(
+            raise CannotBegin(
                 f"another run uses the vault {self.folders.home}. Wait for it, or name another one: --out DIR."
             ) from None
 
@@ -165,8 +171,8 @@ class Stage:
             settle=SETTLE,
             memory=self.folders.home / ".watch.db",
         )
-        thread = threading.Thread(target=watch.run, name="watch")
-        thread.start()
-        self._ending.callback(thread.join)
+        self._watching = threading.Thread(target=watch.run, name="watch")
+        self._watching.start()
+        self._ending.callback(self._watching.join)
         self._ending.callback(watch.stop)
         return watch

@@ -257,7 +257,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ezdxf", None)
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2
-    assert "ezdxf not installed: pip install 'seatline[drawings]'" in result.output
+    assert "ezdxf not installed. In the cloned folder: pip install '.[drawings]'" in result.output
 
 
 def test_a_page_shows_only_what_it_was_told() -> None:
