@@ -236,6 +236,17 @@ class TestRights:
         assert found["rights"]["said"] == "this login may not see INFO, CONFIG, SLOWLOG: ask an admin."
         assert found["keys"]["said"] == "this login may not walk the keys (SCAN)."
 
+    def test_q18_a_login_of_another_namespace(self, clinic: Clinic) -> None:
+        """Q18: what it may see is said all the same."""
+        commands = ["-@all", *(f"+{command}" for command in (*CONNECTS, *READS, *LOOKS))]
+        clinic.redis.acl_setuser("other", enabled=True, passwords=["+p"], keys=["{other}:*"], commands=commands)
+        done = clinic.run("-o", "json", SEATLINE_URL=f"redis://other:p@127.0.0.1:{clinic.server.port}/0")
+        assert done.code == 1
+        found = read(done)
+        assert found["rights"]["severity"] == "error"
+        assert found["rights"]["said"].startswith("this login may not read the namespace.")
+        assert found["eviction"]["severity"] == "ok"
+
 
 @pytest.fixture
 def queue(server: RealServer, namespace: str) -> Iterator[Queue]:
@@ -373,6 +384,15 @@ class TestNamespace:
         queue.enqueue("a")
         redis.xadd(queue.store.keys("events"), {"x": "y"}, id=f"{int(time.time() * 1000) + DAY_MS}-0")
         assert doctor()["clock-back"]["severity"] == "error"
+
+    @pytest.mark.damaged
+    def test_another_kind_of_value(self, queue: Queue, doctor: Doctor, redis: Redis) -> None:
+        """What cannot be read is a finding, and the server's are told."""
+        redis.set(queue.store.keys("pools"), 1)
+        found = doctor()
+        assert found["keys"]["severity"] == "error"
+        assert "WRONGTYPE" in found["keys"]["said"]
+        assert found["eviction"]["severity"] == "ok"
 
     @pytest.mark.damaged
     def test_a_newer_layout_is_a_finding(self, queue: Queue, cli: Cli, redis: Redis) -> None:

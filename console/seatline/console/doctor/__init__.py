@@ -45,16 +45,22 @@ def findings_of(store: Store, growth: float = 0.0) -> list[Finding]:
         SeatlineError: the server cannot be asked.
 
     """
-    from seatline.console.doctor import namespace_rules, server_rules  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.doctor import namespace_kinds, namespace_rules, server_rules  # noqa: PLC0415 - as above
     from seatline.console.doctor.namespace_look import look_at_namespace  # noqa: PLC0415 - as above
     from seatline.console.doctor.server_look import look_at_server, used_memory  # noqa: PLC0415 - as above
+    from seatline.shared.errors import NotAllowed, ServerRefused  # noqa: PLC0415 - as above
 
     began = time.monotonic()
     server = look_at_server(store)
     found = server_rules.judge(server)
     if server.number("loading"):
         return found
-    found += namespace_rules.judge(look_at_namespace(store))
+    try:
+        found += namespace_rules.judge(look_at_namespace(store))
+    except NotAllowed as refused:
+        found.append(server_rules.RIGHTS.error(f"this login may not read the namespace. {refused}"))
+    except ServerRefused as refused:  # such as another kind of value under one of its names
+        found.append(namespace_kinds.KEYS.error(f"the namespace cannot be read: {refused}"))
     before = server.number("used_memory")
     if growth and before is not None:
         time.sleep(max(0.0, growth - (time.monotonic() - began)))

@@ -11,7 +11,7 @@ from seatline.shared.findings import Finding, Kind
 from seatline.shared.server_facts import Replica, ServerFacts
 from seatline.shared.server_rules import size_shown, span_shown
 
-__all__ = ["KINDS", "grown", "judge"]
+__all__ = ["KINDS", "RIGHTS", "grown", "judge"]
 
 #: Bytes that a field of a job has, and fields, if its hash is to stay compact (decision 0006).
 FIELD, FIELDS = 64, 64
@@ -79,7 +79,7 @@ ACCESS = Kind(
 )
 RIGHTS = Kind(
     "rights",
-    "This login may not see all of the server, so some checks are left out.",
+    "This login may not see all of the server, or nothing of the namespace, so some checks are left out.",
     "Ask an admin to run: seatline doctor",
 )
 
