@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pty
 import re
@@ -256,6 +257,22 @@ class TestApplying:
         assert done.code in {1, 2}
         assert said in done.err
         assert done.err.count("\n") == 1
+
+
+def test_q18_the_doctor_for_every_role(
+    private_server: Callable[..., RealServer], namespace: str, tmp_path: Path
+) -> None:
+    """Q18: it says what a login may not see, changes nothing, and takes no server for open because of a password file."""
+    console = Console(private_server(password="of-the-operator"), namespace, tmp_path)
+    console("acl", "--apply", "--yes", "--passwords", "secrets")
+    bare = console.server.tcp_url.replace(":of-the-operator@", "")
+    for role in ROLES:
+        login = {"SEATLINE_USER": user_name(namespace, role), "SEATLINE_PASSWORD_FILE": f"secrets/{role}"}
+        done = console("doctor", "-o", "json", SEATLINE_URL=bare, **login)
+        found = {each["finding"]: each for each in json.loads(done.out)}
+        assert done.code in {0, 1}, done
+        assert "CONFIG" in found["rights"]["said"]
+        assert found.get("access", {"severity": "ok"})["severity"] == "ok"
 
 
 class TestPasswords:

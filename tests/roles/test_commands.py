@@ -51,6 +51,7 @@ LINES: dict[str, tuple[str, int]] = {
         ),
         ("producer", 0),
     ),
+    "doctor": ("viewer", 1),
     "jobs wait 1": ("producer", 1),
     "jobs wait 2 --timeout 0.05": ("producer", 124),
     "orders wait my --timeout 0.05": ("producer", 124),

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from seatline.shared.errors import NotAllowed, ScriptsMissing
 from seatline.shared.keys import Keys
-from seatline.shared.roles import READS, verb_of
+from seatline.shared.roles import LOOKS, READS, verb_of
 
 __all__ = ["instead", "login_of", "not_allowed"]
 
@@ -62,7 +62,13 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
             f"SEATLINE_URL; an operator makes one, or renews one of another version, with {grant}."
         )
     elif command:
-        whose = "the role viewer or more" if command[1] in READS else "the operator's own login"
+        whose = (
+            "the role viewer or more"
+            if command[1] in READS
+            else "the role admin, or rules without --no-scan"
+            if command[1] in LOOKS
+            else "the operator's own login"
+        )
         text = (
             f"{who} may not send the command {command[1]}: that takes {whose}. An operator makes logins with {grant}."
         )
