@@ -45,9 +45,9 @@ def entry_of(order: OrderRecord, history: Sequence[Run], attempt: int = 1) -> En
     check: dict[str, Any] = outputs.get("check") or {}
     outcome: Outcome = "released"
     reason = ""
-    if bad or order.state == "failed":
+    if bad or order.state in {"failed", "cancelled"}:
         outcome = "failed"
-        reason = f"{bad.step}: {_short(bad.text or str(bad.outcome))}" if bad else _short(order.error or "")
+        reason = f"{bad.step}: {_short(bad.text or str(bad.outcome))}" if bad else _short(order.error or order.state)
     elif "aside" in check:
         outcome, reason = "skipped", str(check["aside"])
     elif passed:

@@ -119,10 +119,11 @@ def report(ctx: Context) -> str:
 @handlers.handler(vault.PAGE, if_lost="rerun", retry=Retry(attempts=5, first=1))
 def write_page(ctx: Context, events: list[dict[str, str]] | None = None, nightly: bool = False) -> int:
     """Write the one page: after the drawings of the last second, or of the night, which also keeps a copy with the date."""
-    for found in queue().orders(state="failed", chain=vault.RELEASE.name):
-        if isinstance(found, OrderRecord) and not (folders().release(found.id) / "entry.json").exists():
-            order = queue().order(found.id)  # it was interrupted: nothing led it to its report
-            enter(folders(), entry_of(order.record(), order.history()))
+    for state in ("failed", "cancelled"):
+        for found in queue().orders(state=state, chain=vault.RELEASE.name):
+            if isinstance(found, OrderRecord) and not (folders().release(found.id) / "entry.json").exists():
+                order = queue().order(found.id)  # it was interrupted or cancelled: nothing led it to its report
+                enter(folders(), entry_of(order.record(), order.history()))
     ctx.log(f"{len(events or [])} drawings are new")
     day = f"{ctx.job.created:%Y-%m-%d}" if nightly and ctx.job.created else None
     return page.write(folders(), day)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Run:
     before: int = 0
     _refused: dict[str, str] = field(default_factory=dict[str, str])
     _hurried: File | None = None
+    _away: str | None = None
     _asked: bool = False
 
     def go(self, *, stay: bool = False) -> bool:
@@ -77,6 +79,7 @@ class Run:
             for line in self.stage.mend():
                 self.screen.say("worker", line)
             files = scan(self.stage.inbox)
+            self._say_if_away()
             live = self._look(files)
             self._hurry(files, live)
             took = time.monotonic() - began
@@ -118,10 +121,10 @@ class Run:
 
         Its order takes the place of the one that waits; if the batch has not come to it yet, it will find it there.
         """
-        if self._asked or len(live) < BATCH_LEAST:
+        new = [file for file in files if file.release not in self.ended]
+        if self._asked or not new or len(live) < BATCH_LEAST:
             return
         self._asked = True
-        new = [file for file in files if file.release not in self.ended]
         file = next((file for file in files if file.name == self.urgent), new[-1])
         params = {"path": file.path, "name": file.name, "size": file.size, "mtime": file.mtime}
         if file.release in self.ended:
@@ -146,6 +149,13 @@ class Run:
     def _done(self, files: list[File]) -> bool:
         left = self._left(files)
         return bool(files) and all(file.release in self.ended or file.path in left for file in files)
+
+    def _say_if_away(self) -> None:
+        """Say once that the folder is away, such as a share; the watch waits for it, and so does the run."""
+        away = self.stage.watch.away
+        if away != self._away:
+            self.screen.say("inbox", f"cannot be read ({away}); it is waited for" if away else "is back")
+        self._away = away
 
     def _find_refused(self) -> None:
         for job in self.stage.queue.jobs(state="failed", type=vault.RECEIVE):
@@ -186,12 +196,21 @@ class Run:
 
 
 def scan(inbox: Path) -> list[File]:
-    """Return the drawings of a folder, in the order in which the watch takes them: the oldest first."""
+    """Return the drawings of a folder, in the order in which the watch takes them: the oldest first; none, if it is away."""
     found: list[File] = []
-    for path in inbox.iterdir():
-        if path.suffix.lower() != ".dxf" or path.name.startswith((".", "~$")) or not path.is_file():
+    try:
+        paths = list(inbox.iterdir())
+    except OSError:
+        return []
+    for path in paths:
+        if path.suffix.lower() != ".dxf" or path.name.startswith((".", "~$")):
             continue
-        about = path.stat()
+        try:
+            about = path.stat()
+        except OSError:  # it has just gone, or leads nowhere
+            continue
+        if not stat.S_ISREG(about.st_mode):
+            continue
         absolute = os.path.abspath(path)  # noqa: PTH100 - as the watch names it: links keep their names
         release = vault.release_id(absolute, about.st_size, about.st_mtime)
         found.append(File(path.name, absolute, about.st_size, about.st_mtime, release))

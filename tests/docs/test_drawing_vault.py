@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from harness.processes import MARK, Child, Children, no_child_left
+from harness.server import RealServer
 from harness.waiting import wait_until
 
 from seatline.console.verify import check_namespace
@@ -29,7 +30,7 @@ sys.path.append(str(ROOT))  # examples/ is in no wheel
 
 from examples.drawing_vault import drawings, page, vault  # noqa: E402
 from examples.drawing_vault.__main__ import main  # noqa: E402
-from examples.drawing_vault.entries import Entry  # noqa: E402
+from examples.drawing_vault.entries import Entry, entry_of  # noqa: E402
 from examples.drawing_vault.licences import LICENCES, NoLicence, licence  # noqa: E402
 from examples.drawing_vault.samples import SAMPLES  # noqa: E402
 from ezdxf.filemanagement import new  # noqa: E402
@@ -258,6 +259,18 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2
     assert "ezdxf not installed. In the cloned folder: pip install '.[drawings]'" in result.output
+
+
+def test_what_led_to_no_report_is_told_all_the_same(server: RealServer, namespace: str) -> None:
+    """O8: an order that a person has cancelled; one that was interrupted is seen in the same way."""
+    with Queue(server.url, namespace=namespace) as queue:
+        vault.prepare(queue)
+        params = {"path": "/in/a.dxf", "name": "a.dxf", "size": 1, "mtime": 2.0}
+        order = queue.start(vault.RELEASE.name, params, id="a.1", title="a.dxf")
+        order.cancel()
+        entry = entry_of(order.record(), order.history())
+    assert (entry.release, entry.outcome, entry.attempts) == ("a.1", "failed", 1)
+    assert "cancelled" in entry.reason
 
 
 def test_a_page_shows_only_what_it_was_told() -> None:
