@@ -76,9 +76,11 @@ def release(inbox: Path | None, out: Path, urgent: str | None, *, stay: bool) ->
 
             samples.make(folders.inbox)
         source = inbox or folders.inbox
-        if urgent and not any(file.name == urgent for file in run.scan(source)):
+        names = [file.name for file in run.scan(source)]
+        if urgent and urgent not in names:
             raise click.UsageError(f"--urgent: there is no {urgent!r} in {source}.")
-        screen.title(inbox=f"{source} ({len(run.scan(source))} drawings)", vault=str(folders.home))
+        count = len(names)
+        screen.title(inbox=f"{source} ({count} drawing{'s' if count != 1 else ''})", vault=str(folders.home))
         with stage.Stage(folders, source) as running, screen:
             good = run.Run(running, screen, stop, urgent).go(stay=stay)
     except (SeatlineError, stage.CannotBegin, stage.Broken, OSError) as error:

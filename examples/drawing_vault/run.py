@@ -122,7 +122,8 @@ class Run:
         Its order takes the place of the one that waits; if the batch has not come to it yet, it will find it there.
         """
         new = [file for file in files if file.release not in self.ended]
-        if self._asked or not new or len(live) < BATCH_LEAST:
+        least = 1 if self.urgent else BATCH_LEAST
+        if self._asked or min(len(new), len(live)) < least:
             return
         self._asked = True
         file = next((file for file in files if file.name == self.urgent), new[-1])

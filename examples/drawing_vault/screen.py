@@ -99,6 +99,8 @@ class Screen:
         self._live.update(Text())
         done = sum(counts.values())
         ended = f"{'all' if done == total else f'{done} of'} {total} drawings have ended"
+        if done == total == 1:
+            ended = "the drawing has ended"
         if before:
             ended += f", {'all' if before == total else before} of them before"
         if done < total and stopped:
