@@ -4,7 +4,7 @@ Looking and acting are apart. A *look* reads the places where such jobs stand (t
 ids of a load), page by page, and keeps their ids. What is accepted, or ends, after its moment is not among them, nor is
 what begins to match later. So their number is known before the first is touched, and does not change.
 
-An *act* goes over these ids in calls of up to 100 jobs each: short ones, so that nobody waits for them, and numbered like
+An *act* goes over these ids in calls of up to 50 jobs each: short ones, so that nobody waits for them, and numbered like
 any verb, so that each job is acted on once whatever becomes of replies. The script itself looks again: a job is left alone
 unless it still is in one of the states that were asked for, by the same end. So nothing is done to a job that has
 moved on since, and what became of those is told.
@@ -168,7 +168,7 @@ Told = Callable[[Acted], object]
 class Selection:
     """The jobs that matched when it was made (:meth:`seatline.producer.Queue.select`); ``len()`` says how many.
 
-    Each act goes over all of them, in calls of up to 100 jobs, each job exactly once. A job that is no longer as it was chosen
+    Each act goes over all of them, in calls of up to 50 jobs, each job exactly once. A job that is no longer as it was chosen
     is left alone, and counted. Repeated after a crash, an act is done to what is left: make a new selection.
     ``on`` is called after each call with what has come of it so far.
 

@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 #: Jobs in one submit call.
 SUBMIT_MOST = 1000
-#: Jobs in one call of cancel, remove, resubmit or move: few enough that nobody waits for it.
-ACT_MOST = 100
+#: Jobs in one call of cancel, remove, resubmit or move: few enough that nobody waits for it, steps of orders too.
+ACT_MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
