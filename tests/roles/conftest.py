@@ -19,6 +19,11 @@ from seatline.shared.roles import ROLES, user_name
 PASSWORD = "c4nary/of:Q18@s3cret"
 
 
+def send(client: Any, *words: object) -> Any:
+    """Send a command as it stands."""
+    return client.execute_command(*words)
+
+
 class Logins:
     """The users of one namespace."""
 
@@ -30,7 +35,7 @@ class Logins:
                 digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
                 name = user_name(namespace, role)
                 user = rules(role, name, namespace, [digest], databases=databases, options=Options(**options))
-                client.execute_command("ACL", "SETUSER", name, "reset", *user.words())
+                send(client, "ACL", "SETUSER", name, "reset", *user.words())
 
     def url(self, role: str) -> str:
         """Return the server's address with a role's login; ``operator`` is who started it."""
@@ -44,7 +49,7 @@ class Logins:
 
     def remove(self) -> None:
         with contextlib.closing(self.server.client()) as client:
-            client.execute_command("ACL", "DELUSER", *(user_name(self.namespace, role) for role in ROLES))
+            send(client, "ACL", "DELUSER", *(user_name(self.namespace, role) for role in ROLES))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +23,7 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 
-from roles.conftest import PASSWORD
+from roles.conftest import PASSWORD, send
 from seatline.console import acl_apply, acl_rules
 from seatline.console.acl_passwords import LEAST
 from seatline.console.acl_rules import flavour_of
@@ -88,7 +89,7 @@ class Console:
 @pytest.fixture
 def console(server: RealServer, redis: Redis, namespace: str, tmp_path: Path) -> Iterator[Console]:
     yield Console(server, namespace, tmp_path)
-    redis.execute_command("ACL", "DELUSER", *(user_name(namespace, role) for role in ROLES))
+    send(redis, "ACL", "DELUSER", *(user_name(namespace, role) for role in ROLES))
 
 
 def users(redis: Redis, namespace: str) -> dict[str, str]:
@@ -160,15 +161,15 @@ class TestApplying:
         console("acl", "--apply", "--yes", "--passwords", "secrets")
         before = users(redis, namespace)
         name = user_name(namespace, "producer")
-        redis.execute_command("ACL", "SETUSER", name, "+flushall", "+config|get", "-hset", f"~{{{namespace}}}:pool:*")
+        send(redis, "ACL", "SETUSER", name, "+flushall", "+config|get", "-hset", f"~{{{namespace}}}:pool:*")
         done = console("acl", "--apply", "--yes")
         assert re.search(rf"{name} +1 command more; 2 commands less; 1 key pattern less$", done.out, re.MULTILINE), (
             done.out
         )
         assert "1 users set" in done.out
-        redis.execute_command("ACL", "SETUSER", name, "(+flushall ~*)")
+        send(redis, "ACL", "SETUSER", name, "(+flushall ~*)")
         assert "other rules reset" in console("acl", "--apply", "--yes").out
-        redis.execute_command("ACL", "SETUSER", name, "nopass")
+        send(redis, "ACL", "SETUSER", name, "nopass")
         assert "other rules reset" in console("acl", "--apply", "--yes", "--passwords", "secrets").out
         assert users(redis, namespace) == before
 
@@ -177,7 +178,7 @@ class TestApplying:
         console("acl", "--apply", "--yes", "--passwords", "secrets")
         older = "a1" * 20
         for role in ("producer", "worker"):
-            redis.execute_command("ACL", "SETUSER", user_name(namespace, role), f"+evalsha|{older}")
+            send(redis, "ACL", "SETUSER", user_name(namespace, role), f"+evalsha|{older}")
         assert "nothing to change" in console("acl", "--apply", "--yes").out
         done = console("acl", "--apply", "--yes", "--drop-scripts")
         assert done.out.count("1 script less") == 2
@@ -185,7 +186,7 @@ class TestApplying:
 
     def test_q18_a_user_of_somebody_else_is_left_alone(self, console: Console, redis: Redis, namespace: str) -> None:
         name = user_name(namespace, "admin")
-        redis.execute_command("ACL", "SETUSER", name, "on", "nopass", "~*", "+@all")
+        send(redis, "ACL", "SETUSER", name, "on", "nopass", "~*", "+@all")
         before = users(redis, namespace)
         for act in ("--apply", "--remove"):
             done = console("acl", act, "--yes")
@@ -219,9 +220,12 @@ class TestApplying:
         """Q18: who is logged in as one of them is cut off."""
         console("acl", "--apply", "--yes", "--passwords", "secrets")
         user = user_name(namespace, "producer")
-        where = {"namespace": namespace, "deadline": 1.0}
         with Queue(
-            console.server.url, user=user, password_file=str(console.folder / "secrets/producer"), **where
+            console.server.url,
+            user=user,
+            password_file=str(console.folder / "secrets/producer"),
+            namespace=namespace,
+            deadline=1.0,
         ) as queue:
             queue.enqueue("a")
             done = console("acl", "--remove", "--yes")
@@ -345,7 +349,7 @@ class TestPasswords:
     def test_q18_the_server_is_sent_digests_only(self, console: Console, redis: Redis, namespace: str) -> None:
         """Q18: so nobody finds a password in MONITOR, the slow log, or the ACL log."""
         heard: list[str] = []
-        monitor = redis.monitor()
+        monitor: Any = redis.monitor()  # type: ignore[no-untyped-call]
         with monitor:
             console("acl", "--apply", "--yes", "--role", "viewer", SEATLINE_ACL_PASSWORD_VIEWER=PASSWORD)
             redis.echo("that was it")

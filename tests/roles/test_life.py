@@ -15,7 +15,7 @@ from harness.server import RealServer
 from harness.waiting import wait_until
 from redis import Redis
 
-from roles.conftest import PASSWORD, Logins
+from roles.conftest import PASSWORD, Logins, send
 from seatline.console.verify import check_namespace
 from seatline.producer import AsyncQueue, Chain, Queue, Step
 from seatline.shared.errors import InvalidInput, LoginRefused, NotAllowed, ScriptsMissing
@@ -152,12 +152,13 @@ class TestPasswordFile:
         return path
 
     def test_q18_a_url_without_a_password(self, logins: Logins, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        where = {"namespace": logins.namespace, "password_file": str(file)}
-        user = user_name(logins.namespace, "producer")
-        with Queue(logins.server.url, user=user, **where) as queue:
+        where, password = logins.namespace, str(file)
+        user = user_name(where, "producer")
+        with Queue(logins.server.url, namespace=where, user=user, password_file=password) as queue:
             queue.enqueue("a")
             assert f"{user}@" in queue.store.place
-        with Queue(f"redis://{user}@127.0.0.1:{logins.server.port}/0", **where) as queue:
+        url = f"redis://{user}@127.0.0.1:{logins.server.port}/0"
+        with Queue(url, namespace=where, password_file=password) as queue:
             queue.enqueue("a")
         monkeypatch.setenv("SEATLINE_USER", user)
         monkeypatch.setenv("SEATLINE_PASSWORD_FILE", str(file))
@@ -188,8 +189,8 @@ class TestPasswordFile:
         def a(ctx: object) -> None: ...
 
         user = user_name(logins.namespace, "worker")
-        where = {"namespace": logins.namespace, "user": user, "password_file": str(file)}
-        assert Worker(handlers, logins.server.url, **where).run(burst=True).succeeded == 1
+        worker = Worker(handlers, logins.server.url, namespace=logins.namespace, user=user, password_file=str(file))
+        assert worker.run(burst=True).succeeded == 1
         assert len(ran) == 1
 
     def test_q18_a_new_password_is_read_at_the_next_connection(self, logins: Logins, file: Path, redis: Redis) -> None:
@@ -198,7 +199,7 @@ class TestPasswordFile:
             queue.enqueue("a")
             new = hashlib.sha256(b"another-password").hexdigest()
             old = hashlib.sha256(PASSWORD.encode()).hexdigest()
-            redis.execute_command("ACL", "SETUSER", user, f"#{new}", f"!{old}")
+            send(redis, "ACL", "SETUSER", user, f"#{new}", f"!{old}")
             queue.enqueue("a")  # who is logged in stays so
             queue.store.hang_up()
             with pytest.raises(LoginRefused) as refused:
@@ -232,8 +233,8 @@ def test_q18_a_login_that_is_changed_while_it_is_used(logins: Logins, queue_of: 
     producer = queue_of(logins, "producer")
     producer.enqueue("a")
     user = user_name(logins.namespace, "producer")
-    redis.execute_command("ACL", "SETUSER", user, "-evalsha")
+    send(redis, "ACL", "SETUSER", user, "-evalsha")
     with pytest.raises(NotAllowed):
         producer.enqueue("a")
-    redis.execute_command("ACL", "SETUSER", user, f"+evalsha|{script('submit').sha}")
+    send(redis, "ACL", "SETUSER", user, f"+evalsha|{script('submit').sha}")
     producer.enqueue("a")

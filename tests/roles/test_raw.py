@@ -11,7 +11,7 @@ from faults.snapshot import exact
 from harness.server import RealServer
 from redis import Redis, exceptions
 
-from roles.conftest import Logins
+from roles.conftest import Logins, send
 from seatline.producer import Queue
 from seatline.shared.errors import NotAllowed
 from seatline.shared.roles import ROLES, scripts_of
@@ -122,7 +122,7 @@ def test_q18_by_hand(role: str, place: Place, as_role: Callable[[str], Redis]) -
     client, before = as_role(role), place.state()
     for words in FORBIDDEN[role]:
         with pytest.raises(exceptions.NoPermissionError):
-            client.execute_command(*filled(place, words))
+            send(client, *filled(place, words))
     assert client.ping()
     assert place.state() == before
 
@@ -132,7 +132,7 @@ def test_q18_debug(private_server: Callable[..., RealServer], logins_at: Callabl
     logins = logins_at(private_server(config=["enable-debug-command yes"]), namespace)
     for role in ROLES:
         with contextlib.closing(logins.client(role)) as client, pytest.raises(exceptions.NoPermissionError):
-            client.execute_command("DEBUG", "SLEEP", "0")
+            send(client, "DEBUG", "SLEEP", "0")
 
 
 @pytest.mark.parametrize("role", ROLES)

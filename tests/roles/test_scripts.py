@@ -18,7 +18,7 @@ from seatline.shared.roles import ROLES, role_of, scripts_of
 NewNamespace = Callable[[], str]
 
 
-def kinds(client: Redis, namespace: str) -> dict[str, bytes]:
+def kinds(client: Redis, namespace: str) -> dict[str, object]:
     """Return every key, without the prefix, with its type."""
     return {key.partition("}:")[2]: client.type(key) for key in keys_of(client, namespace)}
 

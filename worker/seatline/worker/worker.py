@@ -69,6 +69,7 @@ class Worker:
         classic: reproduce the original Job Processor: one slot, woken by the clock, logged out while it sleeps (C1 to C9).
         child_jobs: a child process is replaced after so many jobs, 1 to a million.
         child_memory: a child is replaced after a job when it holds more than so many MiB, 16 or more; None: never.
+        user, password_file: as for :class:`seatline.producer.Queue`.
         sink: called with every transition, ``sink(event, fields)``, from the thread in which it happens.
         settings: further :class:`~seatline.shared.config.Settings`, in seconds: ``lease`` 30, ``renew`` a third of that,
             ``grace`` 30 (how long running jobs may go on after a stop), ``wake_interval`` 600 (classic), ``watchdog`` 0
@@ -91,6 +92,8 @@ class Worker:
         child_jobs: int = 1_000,
         child_memory: int | None = None,
         sink: Sink | None = None,
+        user: str | None = None,
+        password_file: str | None = None,
         **settings: float | None,
     ) -> None:
         if type(slots) is not int or not 1 <= slots <= SLOTS_MOST:
@@ -107,7 +110,7 @@ class Worker:
         if not self.handlers:
             raise InvalidInput("handlers: there are none; declare some with @handlers.handler(type).")
         self.handlers.check_logins()
-        self.settings = Settings.load(url=url, namespace=namespace, **settings)
+        self.settings = Settings.load(url=url, user=user, password_file=password_file, namespace=namespace, **settings)
         watchdog, renew = self.settings.watchdog, self.settings.renew
         if 0 < watchdog < 2 * renew:
             raise InvalidInput(

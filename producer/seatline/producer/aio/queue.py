@@ -46,6 +46,9 @@ class AsyncQueue:
         tenant: put on every job that names none. A mark for the login, not a guard (Q26).
         strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
             flagged, and a warning is logged (S5).
+        user: the login, if the URL names none; else ``SEATLINE_USER``.
+        password_file: a file whose first line is the password, read at every connection, if the URL has none; else
+            ``SEATLINE_PASSWORD_FILE``.
         settings: further :class:`~seatline.shared.config.Settings`: in seconds ``timeout`` 5, ``connect_timeout`` 2,
             ``deadline`` 10 (how long a request is repeated after a lost connection); ``connections`` 8 (in each event loop, at
             most; further requests stand in line, and one more connection is for those who wait for an end);
@@ -63,9 +66,13 @@ class AsyncQueue:
         namespace: str | None = None,
         tenant: str | None = None,
         strict: bool = False,
+        user: str | None = None,
+        password_file: str | None = None,
         **settings: float | None,
     ) -> None:
-        self.settings = Settings.load(url=url, namespace=namespace, tenant=tenant, **settings)
+        self.settings = Settings.load(
+            url=url, user=user, password_file=password_file, namespace=namespace, tenant=tenant, **settings
+        )
         self.store = AsyncStore(self.settings, role="producer")
         self.by = who()
         self._requests = Requests(self.settings, self.store.keys, strict=strict)
