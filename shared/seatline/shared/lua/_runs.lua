@@ -3,8 +3,7 @@
 local function with_runs(self)
   local listed, place = self.listed, self.place
   local lines, next_id, last_id = nil, 1, 0
-  local RUN = {'state', 'token', 'seats', 'listeners', 'if_lost', 'order', 'step', 'element', 'attempt', 'worker', 'started',
-    'expand', 'chain'}
+  local RUN = {'state', 'token', 'seats', 'listeners', 'if_lost', 'order', 'step', 'element', 'attempt', 'worker', 'started'}
 
   -- The job of a run that ends; the first six as of any job (_settle).
   function self.run_of(id) return redis.call('HMGET', ns .. 'job:' .. id, unpack(RUN)) end
@@ -213,8 +212,8 @@ local function with_runs(self)
   end
 
   function self.note_run(o, id, job, ends)
-    self.note(o, string.format('step %s%s job %d attempt %s by %s from %s: %s', job[7] or '?',
-      job[8] and '[' .. job[8] .. ']' or '', id, job[9] or 0, job[10] or '-', job[11] or '-', ends))
+    self.note(o, 'step ' .. (job[7] or '?') .. (job[8] and '[' .. job[8] .. ']' or '') .. ' job ' .. (string.match(id, '^0*(%d+)$') or id)
+      .. ' attempt ' .. (job[9] or 0) .. ' by ' .. (job[10] or '-') .. ' from ' .. (job[11] or '-') .. ': ' .. ends)
   end
 
   -- A run of a step is to begin again: it was lost, handed back (ends: nil), or has failed and will be tried again. If its
@@ -242,28 +241,28 @@ local function with_runs(self)
     if outcome == 'succeeded' and stored and self.straight_on(id, order, stored, job, result, said) then return end
     local o = self.read(order, stored)
     local name, element, s = job[7], job[8], o and job[7] and self.step(o, job[7])
-    if not o then self.orphaned(order, job[13]) end
+    if not o then self.orphaned(order, redis.call('HGET', ns .. 'job:' .. id, 'chain')) end
     if not (o and name) then return end
     if not s then
       if o.at[name] == id or o.at[name] == 'each' then self.fail(o, name, 'its chain has no such step') end
       self.leave(o)
       return self.save(o)
     end
-    local well = outcome == 'succeeded' or outcome == 'skipped'
+    local well, expands = outcome == 'succeeded' or outcome == 'skipped', s.each and not element
     local why = outcome == 'failed' and '?' or 'its job was ' .. outcome
     if said.error then why = (said.error_type and said.error_type .. ': ' or '') .. string.match(said.error, '^[^\n]*') end
     if element then
       if not well then self.note_run(o, id, job, outcome .. ': ' .. why) end
       self.element_ended(o, id, name, element, s, well, result, why)
     elseif o.at[name] == id then
-      local to = said['goto'] and ', to ' .. said['goto'] or job[12] and ': a list of ' .. (said.count or 0)
+      local to = said['goto'] and ', to ' .. said['goto'] or expands and ': a list of ' .. (said.count or 0)
         or said.reason and ': ' .. said.reason or ''
       self.note_run(o, id, job, outcome .. (well and to or ': ' .. why))
       if not well and o.leaving then
         place(o, name, nil)
       elseif not well then
         self.ends_badly(o, name, s, outcome, why)
-      elseif job[12] then
+      elseif expands then
         self.expanded(o, name, s, tonumber(said.count or 0))
       else
         self.ends_well(o, name, s, result, said['goto'])

@@ -45,12 +45,12 @@ local function with_straight(self)
   function self.straight_on(id, order_id, is, job, result, said)
     local name, ended = job[7], is[7] or ''
     local order = {id = order_id, key = ns .. 'order:' .. order_id, chain = is[1], version = is[2]}
-    if not name or job[8] or job[12] or said['goto'] or is[12] or is[3] ~= 'running' or is[6] ~= name .. '=' .. id
+    if not name or job[8] or said['goto'] or is[12] or is[3] ~= 'running' or is[6] ~= name .. '=' .. id
       or not (is[1] and is[2] and is[4] and is[5]) then return false end
     local runs, bytes = tonumber(is[10] or 0), tonumber(is[11] or 0) + #result
     local s = self.step(order, name)
     local next, to = s and successor(order, s), nil
-    if not s or next == nil or bytes > BYTES_MOST or runs >= RUNS_MOST then return false end
+    if not s or next == nil or s.each or bytes > BYTES_MOST or runs >= RUNS_MOST then return false end
     if next then
       to = s.next[1]
       local _, gate = self.gate(order.chain, to)
@@ -64,7 +64,7 @@ local function with_straight(self)
     local more = {}
     if result ~= '' then
       redis.call('HSET', order.key .. ':data', 'out.' .. name, result)
-      more = {'bytes', string.format('%.0f', bytes)}
+      more = {'bytes', bytes}
     end
     if next then
       local new, priority = self.next_number(), next.priority or is[5]
@@ -76,8 +76,7 @@ local function with_straight(self)
       end
       redis.call('HSET', ns .. 'job:' .. new, 'state', 'ready', 'priority', priority, 'order', order_id, 'before', ended, unpack(words))
       self.to_line(next, priority, new)
-      redis.call('HSET', order.key, 'now', to .. '=' .. new, 'ended', ended, 'runs', string.format('%.0f', runs + 1),
-        unpack(more))
+      redis.call('HSET', order.key, 'now', to .. '=' .. new, 'ended', ended, 'runs', runs + 1, unpack(more))
     else
       redis.call('HSET', order.key, 'state', 'succeeded', 'now', '', 'ended', ended, 'finished', stamp, 'odd', 1, unpack(more))
       succeed(order, is[8], is[9])
