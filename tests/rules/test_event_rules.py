@@ -23,7 +23,7 @@ from seatline.shared.calls import reads
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.triggers import BUILT_IN, DEPTH_MOST, GATHERED_BYTES
 from seatline.shared.calls.workers import Suspect
-from seatline.shared.errors import InvalidInput, JobFailed, NoSuchTrigger, PayloadError, TenantRequired
+from seatline.shared.errors import InvalidInput, JobFailed, NoSuchTrigger, TenantRequired
 from seatline.shared.scripts import script
 from seatline.worker import Context, Handlers, Retry, Skip, Worker
 from seatline.worker.context import AsyncContext
@@ -443,20 +443,52 @@ class TestOnce:
             queue.triggers.remove("job.failed")
         assert emit_facts(queue).facts == 0
 
-    def test_q20_damaged_ones_are_told(self, queue: Queue, fake: Fake, redis: Redis) -> None:
-        """Q20: a fact that cannot be read stops nothing else, and verify sees what nobody would be told of."""
+    def test_q20_damaged_ones_stop_no_other(
+        self,
+        queue: Queue,
+        fake: Fake,
+        start_worker: StartWorker,
+        farm: Farm,
+        redis: Redis,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Q20: a fact that cannot be read is passed, told and counted; what waits for a damaged trigger waits."""
+        queue.triggers.set("job.failed", [Job("mail")])
+        wrong = ("", "5:job,", "x:1,", "3:job,16:1,", "3:job2:17,", "-3:job,")
+        key = queue.store.keys("happened:job.failed")
+        failed = fail(fake(a={}), queue, 2)
+        (second,) = queue.store.read(Read([("LINDEX", key, 1)], list[Any]))
+        redis.linsert(key, "before", second, wrong[0])
+        for each in wrong[1:]:
+            redis.rpush(key, each)
+        done = emit_facts(queue)
+        assert (done.facts, done.missed) == (2, len(wrong))
+        assert "event job.failed: a fact that waits for it is damaged" in done.why
+        assert [job.params["job"] for job in made(queue, "job.failed")] == failed
+        version = redis.hget(queue.store.keys("trigger:job.failed"), "version")
+        fail(fake(a={}), queue)
+        redis.hdel(queue.store.keys("trigger:job.failed"), "version")
+        start_worker(farm.handlers)
+        with caplog.at_level(logging.WARNING, "seatline.worker"):
+            wait_until(
+                lambda: "what has happened waits: trigger job.failed: its record is damaged" in caplog.text, 20, "it"
+            )
+        queue.triggers.set("drawn", [Job("mail")])
+        queue.enqueue("emits")
+        wait_until(lambda: {"n": 1} in farm.params, 20, "another event")
+        assert version is not None
+        redis.hset(queue.store.keys("trigger:job.failed"), "version", version)
+
+    def test_q20_verify_sees_what_nobody_is_told_of(self, queue: Queue, fake: Fake, redis: Redis) -> None:
+        """Q20: facts without a trigger, or that no worker hears of; and a word of some that there are not."""
         queue.triggers.set("job.failed", [Job("mail")])
         fail(fake(a={}), queue)
         keys = queue.store.keys
-        for wrong in ("", "5:job,", "x:1,", "3:job,16:1,", "3:job2:17,", "-3:job,"):
-            redis.lset(keys("happened:job.failed"), 0, wrong)
-            with pytest.raises(PayloadError, match=r"event job\.failed: a fact that waits for it is damaged"):
-                emit_facts(queue)
-        emit_facts(queue, "nothing")
+        url, namespace = queue.store.url, keys.namespace
+        assert not check_namespace(url, namespace)
         redis.zrem(keys("schedules"), "event:job.failed")
         redis.zadd(keys("schedules"), {"event:other": 1})
         redis.delete(keys("trigger:job.failed"))
-        url, namespace = queue.store.url, keys.namespace
         assert [line for line in check_namespace(url, namespace) if "Q20" in line] == [
             "Q20 event job.failed: facts wait for it, and it triggers nothing.",
             "Q20 event job.failed: facts wait for it, and no worker would hear of them.",

@@ -28,7 +28,7 @@ from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.calls.triggers import GATHERED_BYTES, Fact, Taking, TriggerRecord
 from seatline.shared.codec import pack_params
 from seatline.shared.config import check_name
-from seatline.shared.errors import InvalidInput, OutcomeUnknown
+from seatline.shared.errors import InvalidInput, OutcomeUnknown, PayloadError
 from seatline.shared.job import BULK_PRIORITY, DEFAULT_PRIORITY, EVENTS, Job, check_priority, job_words
 from seatline.shared.keys import Keys
 
@@ -205,7 +205,7 @@ def facts_emitted(keys: Keys, event: str, most: int = 1_000) -> Talk[FactsEmitte
 
     Raises:
         Refused: their jobs are refused (the namespace is closed, ...): they wait, and are due again in a minute.
-        PayloadError: the trigger's record is damaged, or a fact.
+        PayloadError: the trigger's record is damaged.
 
     """
     done = FactsEmitted()
@@ -213,8 +213,7 @@ def facts_emitted(keys: Keys, event: str, most: int = 1_000) -> Talk[FactsEmitte
         record, waiting = yield from ask(verbs.waiting_facts(keys, event, FACTS_READ))
         if record is None or not waiting:
             break
-        facts = [Fact.read(event, packed) for packed in waiting[: max(1, SUBMIT_MOST // len(record.jobs))]]
-        call, count, why = _first(record, facts)
+        call, count, why = _first(record, waiting[: max(1, SUBMIT_MOST // len(record.jobs))])
         accepted = yield from ask(call)
         if accepted is None:
             done = replace(done, others=True)
@@ -225,34 +224,33 @@ def facts_emitted(keys: Keys, event: str, most: int = 1_000) -> Talk[FactsEmitte
     return done
 
 
-def _first(record: TriggerRecord, facts: Sequence[Fact]) -> tuple[Call[Batch | None], int, str]:
+def _first(record: TriggerRecord, waiting: Sequence[bytes]) -> tuple[Call[Batch | None], int, str]:
     """Return the call for the first of these facts, for how many it is, and why no jobs can be made of them or ''."""
-    words: list[list[str | bytes]] = []
-    packed: list[bytes] = []
-    first, count, size, why = facts[0], 0, 0, ""
-    for fact in facts:
+    facts, words, packed = list[Fact](), list[list[str | bytes]](), list[bytes]()
+    size, why = 0, ""
+    for each in waiting:
         more: list[list[str | bytes]] = []
-        if record.coalesce is not None and (fact.key, fact.tenant) != (first.key, first.tenant):
-            break
         try:
+            fact = Fact.read(record.event, each)
             if record.coalesce is None:
-                more = [
-                    verbs.event_words(record.event, job, fact.depth) for job in record.wanted(fact.params, fact.tenant)
-                ]
+                wanted = record.wanted(fact.params, fact.tenant)
+                more = [verbs.event_words(record.event, job, fact.depth) for job in wanted]
                 size += sum(len(word) for job in more for word in job)
             else:
                 packed.append(pack_params(fact.params))
                 size += len(packed[-1])
-        except InvalidInput as error:
+        except (InvalidInput, PayloadError) as error:
             why = str(error)
             break
-        if size > GATHERED_BYTES and count:
+        others = record.coalesce is not None and facts and (fact.key, fact.tenant) != (facts[0].key, facts[0].tenant)
+        if others or (size > GATHERED_BYTES and facts):
             break
+        facts.append(fact)
         words += more
-        count += 1
-    if not count:
+    if not facts:
         return verbs.emit(record, [], strict=False, taking=Taking(1, record.taken)), 1, why
-    taking = Taking(count, record.taken, max(fact.depth for fact in facts[:count]))
+    count, first = len(facts), facts[0]
+    taking = Taking(count, record.taken, max(fact.depth for fact in facts))
     if record.coalesce is None:
         return verbs.emit(record, words, strict=False, taking=taking), count, ""
     jobs = record.gathering(first.key, first.tenant)

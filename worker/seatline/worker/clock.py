@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
@@ -41,6 +42,8 @@ log = logging.getLogger("seatline.worker")
 JOBS_MOST: Final = 1_000
 #: A window whose zone is not known here is said once; so many are remembered.
 SAID_MOST: Final = 1_000
+#: What waits for a damaged trigger is looked at so often (seconds).
+DAMAGED_WAITS: Final = 10.0
 
 
 class Clock:
@@ -58,6 +61,7 @@ class Clock:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._said: set[tuple[str, str]] = set()
+        self._waits: dict[str, float] = {}
 
     def tell(self, names: Sequence[str]) -> bool:
         """Hear what is due; returns whether jobs were enqueued, or orders started, by now."""
@@ -126,12 +130,14 @@ class Clock:
     def _emit(self, event: str) -> bool:
         """Make jobs of the facts that wait for an event's trigger; returns whether there are jobs by now."""
         emitted = False
-        while not self._enough():
+        while self._waits.get(event, 0.0) < time.monotonic() and not self._enough():
             try:
                 done = self._store.talk(facts_emitted(self._store.keys, event))
             except (Refused, PayloadError) as error:
-                self._say_once(f"event {event}", "", f"what has happened waits: {error}")
-                return emitted
+                if isinstance(error, PayloadError):  # nobody else puts it off: it is due at every look
+                    self._waits[event] = time.monotonic() + DAMAGED_WAITS
+                self._say_once(f"event {event}", str(error), f"what has happened waits: {error}")
+                break
             if done.why:
                 self._say_once(f"event {event}", done.why, f"of what has happened no job can be made: {done.why}")
             if done.facts:
