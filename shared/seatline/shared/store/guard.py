@@ -9,7 +9,6 @@ nothing here: somebody else's start does.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,9 +26,10 @@ log = logging.getLogger("seatline.guard")
 _ALL: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "memory"), ("INFO", "persistence"))
 _FORCE: Final = "To go on all the same: SEATLINE_ALLOW_EVICTION=1, or allow_eviction=True."
 
-#: The run of each server that this process has looked at and found no harm in, by where it is; and of which it has told.
-_known, _told = dict[str, str](), dict[str, str]()
-_lock = threading.Lock()
+#: The run of each server that this process has looked at and found no harm in, by where it is.
+_known = dict[str, str]()
+#: Servers and runs of which it has told, and which contact did. No lock: a fork might come while it is held.
+_told = dict[tuple[str, str], object]()
 
 
 def questions(place: str) -> Sequence[Command]:
@@ -57,10 +57,10 @@ def admit(said: Sequence[bytes], began: float, ended: float, place: str, *, allo
     info = info_of(said)
     run = info.get("run_id", "")
     if said and len(said) < len(_ALL):
-        with _lock:
-            if _known.get(place) != run:
-                _known.pop(place, None)
-            return place in _known
+        if _known.get(place) == run:
+            return True
+        _known.pop(place, None)
+        return False
     server = info.get("server_time_usec", "")
     clock = Clock(int(server) // 1000, int(began * 1000), int(ended * 1000) + 1) if server.isdecimal() else None
     findings = at_start(ServerFacts(info, clock=clock))
@@ -69,11 +69,12 @@ def admit(said: Sequence[bytes], began: float, ended: float, place: str, *, allo
         if not (finding.kind is EVICTION and allow_eviction):
             force = f" {_FORCE}" if finding.kind is EVICTION else ""
             raise ServerRefused(f"{place}: {finding.said} To mend it: {finding.cure.rstrip('.')}.{force}")
-    with _lock:
-        news, _told[place] = _told.get(place) != run, run
-        if not bad:
-            _known[place] = run
+    if not bad:
+        _known[place] = run
+    me = object()
+    if _told.setdefault((place, run), me) is not me:
+        return True
     for finding in findings:
-        if news and finding.severity >= Severity.WARNING:
+        if finding.severity >= Severity.WARNING:
             log.warning("%s: %s To mend it: %s", place, finding.said, finding.cure)
     return True
