@@ -37,7 +37,7 @@ from ezdxf.filemanagement import new  # noqa: E402
 from PIL import Image  # noqa: E402
 
 REAL = ROOT.parent / "shared" / "data" / "drawings"
-SECONDS = 100
+SECONDS = 150
 ODD = "\x1b[31mred\nand <b>.dxf"
 
 Spawn = Callable[..., Child]
