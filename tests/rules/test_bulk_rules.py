@@ -16,6 +16,7 @@ import pytest
 from faults.corpus import Scene, expanded
 from faults.snapshot import exact, keys_of, normal
 from harness.server import RealServer
+from harness.waiting import wait_until
 from redis import Redis
 from rules.fake_worker import FakeWorker
 from rules.support import ThreadWorker, Trace, assert_one_place, client_calls
@@ -25,6 +26,7 @@ from seatline.producer import AsyncQueue, Chain, Job, JobRecord, Queue
 from seatline.producer.alike import alike
 from seatline.producer.load import Input, Load, Shape
 from seatline.shared.calls import jobs as verbs
+from seatline.shared.calls.reads import server_time
 from seatline.shared.calls.workers import Report
 from seatline.shared.chain import Step
 from seatline.shared.errors import InvalidInput, NoSuchJob
@@ -289,6 +291,10 @@ class TestActs:
             failed = worker.turn()
             worker.settle(outcome="failed")
             chosen = queue.select(state="failed")
+            moment = chosen.moment.timestamp() * 1000
+            wait_until(
+                lambda: queue.store.read(server_time()) > moment + 1
+            )  # moments are told apart by the millisecond
             queue.handle(failed[0]).remove()
             for each in failed[1:4]:
                 queue.handle(each).resubmit()
