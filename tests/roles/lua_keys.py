@@ -12,15 +12,17 @@ from dataclasses import dataclass
 __all__ = ["COMMANDS", "Written", "commands_of", "keys_written"]
 
 #: Commands of which every argument is a key; of all others it is the first.
-ALL_KEYS = {"DEL", "MGET"}
+ALL_KEYS = {"DEL", "UNLINK"}
 COMMANDS = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
 WRITING = {
-    "DEL", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCRBY", "LPUSH", "LTRIM", "PEXPIRE", "RPUSH", "SADD", "SET", "SREM", "XADD",
-    "ZADD", "ZINCRBY", "ZREM", "ZREMRANGEBYSCORE",
+    "DECRBY", "DEL", "EXPIRE", "GETDEL", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCR", "INCRBY", "LPOP", "LPUSH", "LREM",
+    "LTRIM", "PERSIST", "PEXPIRE", "PEXPIREAT", "RPOP", "RPUSH", "SADD", "SET", "SREM", "UNLINK", "XADD", "XDEL", "XTRIM",
+    "ZADD", "ZINCRBY", "ZPOPMIN", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE",
 }  # fmt: skip
 READING = {
     "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSTRLEN", "LINDEX", "LLEN", "LRANGE", "MGET", "PTTL",
-    "SMEMBERS", "TIME", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZSCORE",
+    "SISMEMBER", "SMEMBERS", "SCARD", "STRLEN", "TIME", "TYPE", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE",
+    "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYSCORE", "ZSCORE",
 }  # fmt: skip
 
 #: Names that no line of a script gives a value in a form that is read here.
@@ -33,10 +35,11 @@ HANDED = {
     "group.key": "ready:*",
     "source.key": "ready:*",
     "group.index": "heads:*",
+    "given": "*",  # whatever key an admin wants repaired
     "shot.run and ns": "order:",  # it writes to an order's only
     "order.key": "order:*",
 }
-_BLOCK = re.compile(r"function\s*[\w.:]*\(([^)]*)\)")
+_BLOCK = re.compile(r"function\s*([\w.:]*)\(([^)]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def keys_written(text: str) -> list[Written]:
         words = _split(text[call.end() :].lstrip().removeprefix(","))
         line = text[text.rfind("\n", 0, call.start()) + 1 : text.find("\n", call.start())].strip()
         for word in words if command in ALL_KEYS else words[:1]:
-            found += [Written(command, key, line) for key in _patterns(word, text[: call.start()])]
+            found += [Written(command, key, line) for key in _patterns(word, call.start(), text)]
     return found
 
 
@@ -98,32 +101,48 @@ def _split(text: str) -> list[str]:
     return [word.strip() for word in words]
 
 
-def _patterns(word: str, before: str) -> list[str]:
-    """Return what an expression may name: its texts, with * for what is not known."""
+def _patterns(word: str, at: int, text: str) -> list[str]:
+    """Return what an expression that stands at a place of the text may name: its texts, with * for what is not known."""
     if choice := re.match(r"ns \.\. \((.* and '([^']*)' or '([^']*)')\)(.*)$", word):
-        return [p for head in choice.group(2, 3) for p in _patterns(f"ns .. '{head}'{choice[4]}", before)]
+        return [p for head in choice.group(2, 3) for p in _patterns(f"ns .. '{head}'{choice[4]}", at, text)]
     parts = [part.strip() for part in re.split(r"\.\.", word)]
-    names = _patterns_of_name(parts[0], before)
+    names = _patterns_of_name(parts[0], at, text)
     tail = "".join(part.strip("'") if part.startswith("'") else "*" for part in parts[1:])
-    return [re.sub(r"\*+", "*", name + tail) for name in names]
+    return sorted({re.sub(r"\*+", "*", name + tail) for name in names})
 
 
-def _patterns_of_name(name: str, before: str) -> list[str]:
+def _patterns_of_name(name: str, at: int, text: str) -> list[str]:
     if name in HANDED:
         return [HANDED[name]]
     if name.startswith("line_key("):
         return ["ready:*"]
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"which key is {name!r}? Say so in {__name__}.HANDED")
-    at = len(before)
+    handed = [b for b in _BLOCK.finditer(text, 0, at) if name in re.findall(r"\w+", b[2])]
     given = re.compile(rf"(?:^|\n)[ \t]*(?:local )?((?:\w+, )*{name}(?:, \w+)*) = (.*)")
-    for match in reversed(list(given.finditer(before))):
-        handed = [block for block in _BLOCK.finditer(before, match.end(), at) if name in re.findall(r"\w+", block[1])]
-        if handed:
+    for match in reversed(list(given.finditer(text, 0, at))):
+        if handed and handed[-1].start() > match.start():
             break
         values = _split(match[2])
         place = match[1].split(", ").index(name)
         if place < len(values) and values[place] not in {"nil", "", "{}"}:
-            return _patterns(values[place], before[: match.start()])
-    loops = list(re.finditer(rf"for (?:\w+, )*{name}(?:, \w+)* in (.*) do", before))
-    raise ValueError(f"which key is {name!r} here: ...{before[-160:]!r}{' in a loop' if loops else ''}")
+            return _patterns(values[place], match.start(), text)
+    if handed:
+        found = _handed_by_callers(handed[-1], name, text)
+        if found:
+            return found
+    raise ValueError(f"which key is {name!r} here: ...{text[max(0, at - 160) : at]!r}")
+
+
+def _handed_by_callers(function: re.Match[str], name: str, text: str) -> list[str]:
+    """Return what a parameter may be: what the callers of its function hand to it."""
+    place = re.findall(r"\w+", function[2]).index(name)
+    calls = re.compile(rf"(?<![\w.:]){re.escape(function[1])}\(")
+    found: list[str] = []
+    for call in calls.finditer(text, function.end()) if function[1] else ():
+        if text[: call.start()].endswith("function "):
+            break  # another function of that name
+        words = _split(text[call.end() :])
+        if place < len(words):
+            found += _patterns(words[place], call.start(), text)
+    return found

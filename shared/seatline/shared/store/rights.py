@@ -51,7 +51,7 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
             f"{who} has rights that do not fit this version of Seatline: the server stopped the script {script} half-way "
             f"({said}). An operator renews them with {grant}; `seatline verify` tells whether anything was left behind."
         )
-    elif command and command[1] == "script|load":
+    elif script and command and command[1] == "script|load":
         return ScriptsMissing(
             f"{who} may not load scripts, and the server has forgotten Seatline's: it was started anew. `seatline scripts "
             f"load -n {keys.namespace}`, with an admin's login, brings them back; nothing was done."
@@ -67,6 +67,8 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
             if command[1] in READS
             else "the role admin, or rules without --no-scan"
             if command[1] in LOOKS
+            else "the role admin, or producer without --no-load"
+            if command[1] == "script|load"
             else "the operator's own login"
         )
         text = (
