@@ -24,6 +24,7 @@ class FakeWorker:
 
     Attributes:
         held: what it runs, by id, in the order reserved.
+        listed: whether its last turn may have registered it idle.
 
     """
 
@@ -43,7 +44,7 @@ class FakeWorker:
         self.bell = f"b{self.id}"
         self.lease_ms, self.block_ms = int(lease * 1000), int(block * 1000)
         self.held: dict[str, Taken] = {}
-        self._listed = False
+        self.listed = False
         self._types = {name: (uses_text(uses), if_lost) for name, uses in sorted(types.items())}
         self.digest = hashlib.blake2b(repr(self._types).encode(), digest_size=6).hexdigest()
         self.offer()
@@ -83,14 +84,14 @@ class FakeWorker:
                 want=want,
                 bell=self.bell if waits else "",
                 block_ms=self.block_ms,
-                listed=self._listed,
+                listed=self.listed,
                 kept=Kept(),
                 reports=reports,
             )
         )
         assert not told.no_offer
         self.due, self.states, self.planned = told.due, list(told.states), list(told.planned)
-        self._listed = waits
+        self.listed = waits
         for taken in told.jobs:
             self.held[taken.id] = taken
         return [taken.id for taken in told.jobs]
@@ -128,7 +129,7 @@ class FakeWorker:
 
     def sleep(self, seconds: float, presence: float = 60.0) -> int:
         """Log out as a classic worker does; it has closed its bell. Its next turn ends the registration."""
-        self._listed = True
+        self.listed = True
         fields: dict[str, Word] = {"state": "sleeping"}
         return self.store.run(verbs.sleep(self.id, self.digest, int(seconds * 1000), int(presence * 1000), fields))
 
@@ -137,7 +138,7 @@ class FakeWorker:
 
     def leave(self, *, last_turn: bool = True) -> None:
         """End as a worker does: off the list of the idle, then goodbye; or without that last turn."""
-        if last_turn and (self._listed or self.held):
+        if last_turn and (self.listed or self.held):
             self.turn(*self.held, outcome="abandoned", want=0)
         self.store.run(verbs.leave(self.id, self.digest, self.bell))
 

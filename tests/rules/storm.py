@@ -252,7 +252,7 @@ class Storm:
 
     def _look(self) -> None:
         for worker in self._random.sample(self._workers, len(self._workers)):
-            if worker._listed and len(worker.held) < worker.slots and (found := self._turn(worker)):
+            if worker.listed and len(worker.held) < worker.slots and (found := self._turn(worker)):
                 self._fail(f"nobody rang worker {worker.id[:4]} for {[int(job_id) for job_id in found]}")
         for program in self._programs:
             if program.place and self._ask(program):
@@ -289,7 +289,7 @@ class Storm:
         served = {
             type_
             for worker in self._workers
-            if worker is not but and worker._listed and len(worker.held) < worker.slots
+            if worker is not but and worker.listed and len(worker.held) < worker.slots
             for type_ in worker.types
         }
         asking = {program.place: program for program in self._programs if program.place}

@@ -237,7 +237,7 @@ class TestWhy:
         worker.slots = 2
         worker.turn(want=2)
         told = next(each for each in order.why() if each.reason == "behind")
-        assert told.message.startswith("step a: 1 jobs stand before it and every slot")
+        assert told.message.startswith("step a: 1 job stands before it and every slot")
         assert told.action.endswith(f"seatline jobs move {int(job_of(queue, order).id)} --priority 1")
 
     def test_w1_of_a_step_that_is_not_a_job_yet(self, queue: Queue) -> None:

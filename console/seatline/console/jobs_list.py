@@ -37,9 +37,10 @@ def list_jobs(
     """List the jobs that run or wait.
 
     Waiting jobs stand in the order in which they would be reserved, over all types. REASON is the one word that keeps
-    a job: due, retry, expired, paused, window, no-worker, no-pool, seats, behind; - when nothing does. `seatline jobs why
-    ID` tells all of it. PROGRESS is what a running job tells of itself, and which attempt of one that waits for a retry has
-    failed. Ended jobs (with --state) come the newest first. --tenant lists the jobs of one tenant.
+    a job: due, retry, expired, paused, window, no-worker, no-pool, seats, behind, of a step of an order also stopped and
+    full; - when nothing does. `seatline jobs why ID` tells all of it. PROGRESS is what a running job tells of itself, and
+    which attempt of one that waits for a retry has failed. Ended jobs (with --state) come the newest first. --tenant lists
+    the jobs of one tenant.
     """
     from seatline.console.output import show  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import JOB_COLUMNS, job_data  # noqa: PLC0415 - as above
@@ -64,9 +65,9 @@ def _told(queue: Queue, state: str | None, type_: str | None, tag: str | None) -
     from seatline.producer.why import Reasons, Scene  # noqa: PLC0415 - as above
     from seatline.shared.keys import STATES  # noqa: PLC0415 - as above
 
-    scene = Scene.of(queue.store)
+    scene = Scene.of(queue.store, chains=True)
     reasons = Reasons(scene)
-    before = _reasons_before(queue, reasons, sum(scene.idle.values())) if type_ or tag else {}
+    before = _reasons_before(queue, reasons, sum(map(sum, scene.free.values()))) if type_ or tag else {}
     tenant = queue.settings.tenant
     order = ("running", "ready", "scheduled", *STATES[3:]) if state == "all" else (state,)
     for each in order:

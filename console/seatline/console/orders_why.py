@@ -27,12 +27,18 @@ def why_order(target: Target, order: str, *, output: str) -> None:
     """
     from seatline.console.obstacles import show_obstacles  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.orders_many import order_shown  # noqa: PLC0415 - as above
+    from seatline.shared.errors import PayloadError  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
         handle = queue.order(order)
-        record, obstacles = handle.record(), handle.why()
+        obstacles = handle.why()
+        try:
+            record = handle.record()
+        except PayloadError:  # it is orphaned: that is what keeps it (O13)
+            show_obstacles(handle.id, "unreadable", f"order {order_shown(handle.id)}", obstacles, "", output)
+            return
     heading = f"order {order_shown(record.id)} ({record.chain}, priority {record.priority})"
-    show_obstacles(record, heading, obstacles, _without(record), output)
+    show_obstacles(record.id, record.state, heading, obstacles, _without(record), output)
 
 
 def _without(order: OrderRecord) -> str:

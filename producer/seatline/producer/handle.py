@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JobHandle",
     "history_lines",
+    "job_and_why",
     "job_end",
     "job_record",
     "log_texts",
@@ -166,10 +167,19 @@ def job_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[JobR
 
 def why_job(keys: Keys, job_id: str, created: int | None) -> Talk[list[Obstacle]]:
     """Say everything that keeps a job from running now."""
-    from seatline.producer.why import why  # noqa: PLC0415 - a question asked now and then
+    return (yield from job_and_why(keys, job_id, created))[1]
 
-    record = yield from job_record(keys, job_id, created)
-    return (yield from why(keys, record))
+
+def job_and_why(keys: Keys, job_id: str, created: int | None = None) -> Talk[tuple[JobRecord, list[Obstacle]]]:
+    """Return a job, of a step's without what its order hands it, and what keeps it, as both were at one moment."""
+    from seatline.producer.why import why  # noqa: PLC0415 - a question asked now and then
+    from seatline.shared.calls.moment import at_one_moment  # noqa: PLC0415 - as above
+
+    def look() -> Talk[tuple[JobRecord, list[Obstacle]]]:
+        record = yield from plain_record(keys, job_id, created)
+        return record, (yield from why(keys, record))
+
+    return (yield from at_one_moment(look))
 
 
 def history_lines(lines: list[tuple[dt.datetime, str]]) -> list[str]:

@@ -157,8 +157,9 @@ def order_record(keys: Keys, order_id: str, number: str | None) -> Talk[OrderRec
 def why_not(keys: Keys, order_id: str, number: str | None) -> Talk[list[Obstacle]]:
     """Say everything that keeps an order from going on now."""
     from seatline.producer.why_order import why_order  # noqa: PLC0415 - a question asked now and then
+    from seatline.shared.calls.moment import at_one_moment  # noqa: PLC0415 - as above
 
-    return why_order(keys, lambda: order_record(keys, order_id, number))
+    return at_one_moment(lambda: why_order(keys, lambda: order_record(keys, order_id, number)))
 
 
 def act(order_id: str, number: str | None, verb: verbs.Act, step: str | None, by: str) -> Call[str]:

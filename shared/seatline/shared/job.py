@@ -294,6 +294,7 @@ class JobRecord:
     A step of an order has ``order``, ``chain``, ``step`` and, if it is the run for one element of a list, its number
     ``element`` (0, 1, ...). ``goto``: the step that its handler chose as the next. Its params are what its handler is
     given, merged from the order's params and the results so far; empty in a listing, and once the order is gone.
+    ``enters``: its order has not entered its chain yet, and does so with this job.
 
     ``event``: which event's trigger made it; ``depth``: how many triggers lie before it, where one has caused the next by a
     built-in event or by one that a handler has emitted; what its handler enqueues inherits that. One that gathers events
@@ -339,6 +340,7 @@ class JobRecord:
     chain: str | None = None
     step: str | None = None
     element: int | None = None
+    enters: bool = False
     goto: str | None = None
     event: str | None = None
     depth: int = 0
@@ -427,6 +429,7 @@ class JobRecord:
             chain=text("chain"),
             step=text("step"),
             element=int(fields["element"]) if "element" in fields else None,
+            enters="enters" in fields,
             goto=text("goto"),
             handed=Handed.read(fields),
         )

@@ -17,7 +17,7 @@ end
 
 local function rest(worker, offer, free, bell, block, lease)
   redis.call('ZADD', ns .. 'idle:' .. offer, free, worker)
-  if redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000) == 2 then
+  if redis.call('HSET', ns .. 'worker:' .. worker, 'bell', bell, 'idle_until', now + block + 1000, 'free', free) == 3 then
     redis.call('PEXPIRE', ns .. 'worker:' .. worker, lease)  -- its presence may have expired; a renewal tells
   end
   return alarm(worker, block, true)
