@@ -257,6 +257,20 @@ class TestShow:
         queue.order("a").cancel()
         assert cli("orders", "why", "a").lines[1].startswith("  It ended at 20")
 
+    def test_w1_nothing_waits_of_what_has_failed_or_ended(self, queue: Queue, worker: StepWorker, cli: Cli) -> None:
+        """W1: although nobody is left to run the step; what would keep it once it is resumed is said by why."""
+        queue.start("release", id="a")
+        worker.take()
+        worker.end("a", "check", outcome="failed")
+        worker.leave()
+        queue.chains.stop("release")
+        assert "Why it waits" not in cli("orders", "show", "a").out
+        told = cli("orders", "why", "a").out
+        assert "no-worker" not in told
+        assert "stopped    chain release is stopped" in told
+        queue.order("a").cancel()
+        assert "Why it waits" not in cli("orders", "show", "a").out
+
     def test_w1_nothing_keeps_it(self, queue: Queue, worker: StepWorker, cli: Cli) -> None:
         queue.start("release", id="a")
         worker.take()

@@ -160,6 +160,20 @@ class TestWhy:
         queue.chains.stop("c")
         assert reasons(order) == ["failed", "stopped"]  # it has left its chain, and would enter it again
 
+    def test_w1_nothing_waits_of_a_failed_order(self, queue: Queue, worker: StepWorker) -> None:
+        """W1: that no worker supports the step that failed keeps nothing; the step is no job until it is resumed."""
+        define(queue, Step("a", "t"), Step("b", "u"), Step("d", "u", after="b"))
+        order = queue.start("c")
+        worker.take()
+        worker.end(order.id, "a", outcome="failed")
+        worker.end(order.id, "b")
+        worker.leave()
+        assert reasons(order) == ["failed"]
+        queue.chains.stop("c", "a")
+        assert reasons(order) == ["failed", "stopped"]  # it would stand in front of its step again
+        order.resume()
+        assert set(reasons(order)) == {"stopped", "no-worker"}
+
     def test_w1_set_back(self, queue: Queue, worker: StepWorker) -> None:
         """W1, O7: n of m, until when; the step can be tried now."""
         define(queue, Step("a", "t", on_error="setback", setback=[630, 1200], setbacks=5))

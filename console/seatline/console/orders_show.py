@@ -136,13 +136,14 @@ def _wide() -> bool:
 
 def _trouble(order: OrderRecord, obstacles: Sequence[Obstacle]) -> Iterator[str]:
     from seatline.console.orders_many import order_shown  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.order import ENDED  # noqa: PLC0415 - as above
 
     if order.error:
         yield from ("", "Error", *(f"  {line}" for line in order.error.splitlines()))
     if order.state == "failed":
         yield f"  -> seatline orders resume {order_shown(order.id)} goes on at that step."
     waits = [obstacle for obstacle in obstacles if obstacle.reason not in TOLD]
-    if waits:
+    if waits and order.state not in ENDED:
         yield from ("", "Why it waits", *(f"  {obstacle}" for obstacle in waits))
 
 

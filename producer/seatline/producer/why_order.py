@@ -211,6 +211,8 @@ def _step(
     found: list[Obstacle] = []
     if step.word != "each":
         found += _stopped(order.chain, gates, step.name)
+    if order.state == "failed" and step.job is None:
+        return found  # its gates would hold it once it is resumed; nothing of it waits for anything else before
     due, times = step.due, order.setbacks.get(step.name)
     if times is not None and due is not None:
         said = (
