@@ -110,8 +110,6 @@ class Clock:
                 fired = True
                 while self._store.run(orders.admit(chain), patience) and not self._enough():
                     pass
-            for event in [name.removeprefix(EVENT) for name in names if name.startswith(EVENT)]:
-                fired |= self._emit(event)
             due = self._store.read(verbs.due(self._store.keys, names), patience)
             for type_, window in due.windows.items():
                 self._move_on(type_, window, due.now, patience)
@@ -124,6 +122,8 @@ class Clock:
                 for shot, word, job_id in zip(shots, told.words, told.ids, strict=True):
                     fired |= job_id != "-" or word == "past"
                     self._tell(shot, word, job_id)
+            for event in [name.removeprefix(EVENT) for name in names if name.startswith(EVENT)]:
+                fired |= self._emit(event)
             names = sorted(more - tried)
         return fired
 
