@@ -18,8 +18,8 @@ from harness.server import RealServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 BOOKS = (
-    "asyncio.md", "bulk.md", "chains.md", "doctor.md", "drawing-vault.md", "handlers.md", "lifecycle.md", "load.md",
-    "runbook.md", "security.md", "triggers.md", "watch.md",
+    "asyncio.md", "bulk.md", "chains.md", "doctor.md", "drawing-vault.md", "handlers.md", "history.md", "lifecycle.md",
+    "load.md", "runbook.md", "security.md", "triggers.md", "watch.md",
 )  # fmt: skip
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 

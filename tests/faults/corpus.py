@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
-from seatline.shared.calls import jobs, loads, orders, pools, reads, schedules, triggers, workers
+from seatline.shared.calls import jobs, keeping, loads, orders, pools, reads, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.jobs import Chosen
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
@@ -640,6 +640,17 @@ def _gate_lifted(scene: Scene) -> Call[Any]:
     scene.reserve(2, bell="bell1")
     scene.do(jobs.gate("", "paused", "me"))
     return jobs.gate("", "paused", "")
+
+
+def _keep(scene: Scene) -> Call[Any]:
+    scene.do(keeping.keep("failed", "free", 60, 10, "me"))
+    return keeping.keep("succeeded", "", 3600, 5, "me")
+
+
+def _keep_lifted(scene: Scene) -> Call[Any]:
+    scene.do(keeping.keep("failed", "free", 60, 10, "me"))
+    scene.finish()
+    return keeping.keep("failed", "free", None, None, "me")
 
 
 def _pool_set(scene: Scene) -> Call[Any]:
@@ -1501,6 +1512,8 @@ CASES = [
     Case("move-many", _move_many),
     Case("gate", _gate),
     Case("gate-lifted", _gate_lifted),
+    Case("keep", _keep),
+    Case("keep-lifted", _keep_lifted),
     Case("pool_set", _pool_set),
     Case("pool_remove", _pool_remove),
     Case("pool_remove-busy", _pool_remove_busy),

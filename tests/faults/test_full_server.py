@@ -35,7 +35,7 @@ IDLE = {
 LET_THROUGH = {
     "gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift", "chain_gate-lifted",
     "order_start-replace", "chain_define-same", "trigger_remove", "trigger_remove-missing",
-    "load-unfit", "load-elsewhere", "emit-facts_missed", "trigger_remove-facts",
+    "load-unfit", "load-elsewhere", "emit-facts_missed", "trigger_remove-facts", "keep-lifted",
 }  # fmt: skip
 
 

@@ -32,11 +32,11 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:(in_use|refused)|job:
 #: loud (the server's WRONGTYPE reaches the caller). What decides whether a request is made at all, and under which id, is
 #: not among them: lanes, tokens; nor the sequence, but for the next step of an order.
 HALF = {
-    "about", "alarm", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts", "job:events",
-    "job:history", "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs", "ready", "schedule",
-    "scheduled", "schedules", "seq", "type", "types", "worker", "workers",
-    "chain", "chain:held", "chain:started", "chain:waiting", "chains", "deep", "happened", "lost", "trigger",
-    "order", "order:data", "order:each", "order:history", "orders",
+    "about", "acts", "alarm", "audit", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts",
+    "job:events", "job:history", "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs",
+    "ready", "schedule", "scheduled", "schedules", "seq", "type", "types", "worker", "workers", "chain", "chain:held",
+    "chain:started", "chain:waiting", "chains", "deep", "happened", "lost", "trigger", "order", "order:data",
+    "order:each", "order:history", "orders",
 }  # fmt: skip
 
 

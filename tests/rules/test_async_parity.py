@@ -21,16 +21,22 @@ PAIRS = {
     "Chains": "AsyncChains",
     "Triggers": "AsyncTriggers",
     "Selection": "AsyncSelection",
+    "Retention": "AsyncRetention",
 }
 #: Asked of nobody, so there is nothing to await.
 AT_ONCE = {
-    "Queue": {"chains", "handle", "order", "pools", "schedules", "triggers"},
+    "Queue": {"chains", "handle", "order", "pools", "retention", "schedules", "triggers"},
     "Pools": {"session"},
     "ProgramSession": {"check"},
     "Selection": {"ids"},
 }
 #: Walks: ``async for`` takes the place of ``for``.
-WALKS = {"Queue": {"jobs", "orders"}, "Schedules": {"next"}, "Pools": {"__iter__"}}
+WALKS = {
+    "Queue": {"acts", "jobs", "orders"},
+    "Schedules": {"next"},
+    "Pools": {"__iter__"},
+    "Retention": {"__iter__"},
+}
 #: What awaits is called differently by the language.
 DUNDERS = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
 #: A listener belongs to a thread; an event loop has one bell for all.

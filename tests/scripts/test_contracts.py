@@ -39,7 +39,7 @@ ALSO = {"pool": "name", "losses": "most"}
 COMMANDS = {
     "TIME", "DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "MGET", "SET", "INCRBY",
     "HGET", "HMGET", "HGETALL", "HSET", "HSETNX", "HDEL", "HEXISTS", "HSTRLEN", "HINCRBY",
-    "LINDEX", "LLEN", "LPUSH", "LRANGE", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "XADD",
+    "LINDEX", "LLEN", "LPUSH", "LRANGE", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "UNLINK", "XADD", "XDEL", "XREVRANGE",
     "ZADD", "ZREM", "ZCARD", "ZSCORE", "ZRANK", "ZINCRBY", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE",
 }  # fmt: skip
 #: Scripts that end, free or forget something: a server without memory lets them through, as their first write asks for

@@ -23,7 +23,7 @@ from model.stories import STORIES
 from redis import Redis
 
 from seatline.shared import scripts
-from seatline.shared.calls import jobs, loads, pools, schedules, triggers, workers
+from seatline.shared.calls import jobs, keeping, loads, pools, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
@@ -95,8 +95,8 @@ class Twins(Real):
 
     @staticmethod
     def events(side: Real) -> list[Any]:
-        found: Any = side.client.xrange(side.keys("events"))
-        return [fields for _, fields in found]
+        found: list[Any] = [side.client.xrange(side.keys(name)) for name in ("events", "audit", "acts")]
+        return [fields for stream in found for _, fields in stream]
 
     @staticmethod
     def terms(side: Real) -> set[bytes]:
@@ -236,6 +236,12 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", jobs.move("7".zfill(16), "me", 2**53 - 1)),
     ("c", jobs.move("4".zfill(16), "me", 2)),
     ("c", jobs.move("999".zfill(16), "me", 2)),
+    ("c", keeping.keep("failed", "plain", 0, 0, "me")),
+    ("c", keeping.keep("failed", "", 60, 1, "me")),
+    ("c", keeping.keep("failed", "", 60, 1, "me")),
+    ("c", keeping.keep("skipped", "none.such", 60, 1, "me")),
+    ("c", keeping.keep("skipped", "none.such", None, None, "me")),
+    ("w1", renew("w1")),
     ("c", jobs.gate("plain", "paused", "me")),
     ("c", jobs.gate("", "paused", "me")),
     ("w2", turn("w2", 1, bell="b2", listed=True)),

@@ -49,6 +49,7 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         option("-u", "--url", metavar="URL", help="The server, without a password [SEATLINE_URL]."),
         option("-n", "--namespace", metavar="NAME", help="The namespace [SEATLINE_NAMESPACE; default]."),
         option("--tenant", metavar="NAME", help="Put on new jobs; only its jobs are listed [SEATLINE_TENANT]."),
+        option("--comment", metavar="TEXT", help="Why you do it: kept with your name in histories and the audit."),
         option("-v", "--verbose", count=True, help="Say more; twice: also tracebacks."),
     ]
 

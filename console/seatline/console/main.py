@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Server": {
         "acl": ("acl:acl", "Make logins that may only look, add, work, or manage one namespace."),
+        "audit": ("acts:audit", "Say who paused, set, stopped, cancelled, removed what, the newest first."),
         "cli": ("server:cli", "Open redis-cli on the current server."),
         "doctor": ("doctor:doctor", "Tell what is wrong with the server and the namespace, and what mends it."),
         "scripts": ("scripts:scripts", "Show the scripts that the server runs, and load them."),

@@ -29,6 +29,7 @@ class Target:
     namespace: str | None = None
     tenant: str | None = None
     verbose: int = 0
+    comment: str | None = None
 
     def queue(self, *, strict: bool = False) -> Queue:
         """Open the queue."""
@@ -37,7 +38,9 @@ class Target:
         self.log_to_stderr()
         deadline = None if os.environ.get("SEATLINE_DEADLINE") else DEADLINE
         url = with_password(self.url or os.environ.get("SEATLINE_URL") or None)
-        return Queue(url, namespace=self.namespace, tenant=self.tenant, strict=strict, deadline=deadline)
+        return Queue(
+            url, namespace=self.namespace, tenant=self.tenant, strict=strict, comment=self.comment, deadline=deadline
+        )
 
     def log_to_stderr(self) -> None:
         """Show warnings of the packages below, with -v more, as lines like our own."""

@@ -14,6 +14,7 @@ from seatline.producer.aio import (
     AsyncPools,
     AsyncProgramSession,
     AsyncQueue,
+    AsyncRetention,
     AsyncSchedules,
     AsyncSelection,
     AsyncTriggers,
@@ -24,11 +25,14 @@ from seatline.producer.handle import JobHandle
 from seatline.producer.orders import OrderHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
+from seatline.producer.retention import Retention
 from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.selection import Acted, Selection
 from seatline.producer.triggers import Triggers
 from seatline.producer.watch import Watch
 from seatline.producer.why import Obstacle
+from seatline.shared.calls.acts import Act
+from seatline.shared.calls.keeping import Rule
 from seatline.shared.calls.orders import ChainRecord
 from seatline.shared.calls.schedules import ScheduleRecord
 from seatline.shared.calls.triggers import TriggerRecord
@@ -40,6 +44,7 @@ from seatline.shared.plan import Plan, PlanStep
 from seatline.shared.retry import Retry
 
 __all__ = [
+    "Act",
     "Acted",
     "AsyncChains",
     "AsyncJobHandle",
@@ -47,6 +52,7 @@ __all__ = [
     "AsyncPools",
     "AsyncProgramSession",
     "AsyncQueue",
+    "AsyncRetention",
     "AsyncSchedules",
     "AsyncSelection",
     "AsyncTriggers",
@@ -68,7 +74,9 @@ __all__ = [
     "Pools",
     "ProgramSession",
     "Queue",
+    "Retention",
     "Retry",
+    "Rule",
     "Run",
     "ScheduleRecord",
     "Schedules",

@@ -50,7 +50,7 @@ class Chains:
 
     def start(self, name: str, step: str | None = None) -> bool:
         """Let them go on. Returns False if it was not stopped."""
-        return self._store.run(gate(name, "stop", step, ""))
+        return self._store.run(gate(name, "stop", step, "", self._queue.by))
 
     def skip(self, name: str, step: str) -> bool:
         """Have orders pass a step without running it, until :meth:`unskip`. Returns False if that was so already (O11)."""
@@ -58,7 +58,7 @@ class Chains:
 
     def unskip(self, name: str, step: str) -> bool:
         """Have the step run again. Returns False if it was not skipped."""
-        return self._store.run(gate(name, "skip", step, ""))
+        return self._store.run(gate(name, "skip", step, "", self._queue.by))
 
 
 def chain_record(keys: Keys, name: str) -> Talk[ChainRecord]:
@@ -80,9 +80,9 @@ def _records(keys: Keys, names: Sequence[str]) -> Talk[list[ChainRecord]]:
     return [record for record in found if record is not None]
 
 
-def gate(name: str, kind: verbs.Gate, step: str | None, by: str) -> Call[bool]:
+def gate(name: str, kind: verbs.Gate, step: str | None, by: str, lifter: str = "") -> Call[bool]:
     """Check, and make the call that sets a gate, or lifts it (``by`` '')."""
     check_name("chain", name)
     if step is not None:
         check_name("step", step)
-    return verbs.gate(name, kind, step, by)
+    return verbs.gate(name, kind, step, by, lifter)

@@ -68,15 +68,15 @@ class Pools:
             keep_priority: see ``keep``.
 
         """
-        return self._store.run(set_pool(name, capacity, keep, keep_priority))
+        return self._store.run(set_pool(name, capacity, keep, keep_priority, self._queue.by))
 
     def remove(self, name: str) -> None:
         """Forget a pool. Raises PoolBusy while somebody holds seats of it, NoSuchPool if there is none."""
-        self._store.run(verbs.remove_pool(check_name("pool", name)))
+        self._store.run(verbs.remove_pool(check_name("pool", name), by=self._queue.by))
 
     def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
         """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
-        self._store.run(set_external(name, seats, ttl))
+        self._store.run(set_external(name, seats, ttl, self._queue.by))
 
     def __getitem__(self, name: str) -> PoolRecord:
         """Return a pool: capacity, in_use, holders, waiting.
@@ -254,20 +254,20 @@ class Wanted:
         return StaleLease(f"pool {self.pool}: this program's session was taken back; its seats may be somebody else's.")
 
 
-def set_pool(name: str, capacity: int, keep: int | None, keep_priority: int | None) -> Call[bool]:
+def set_pool(name: str, capacity: int, keep: int | None, keep_priority: int | None, by: str = "") -> Call[bool]:
     """Check, and make the call."""
     if (keep is None) != (keep_priority is None):
         raise InvalidInput("keep, keep_priority: give both or none.")
     if keep is not None and keep_priority is not None:
         _count("keep", keep)
         _keep_priority(keep_priority)
-    return verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority)
+    return verbs.set_pool(check_name("pool", name), _count("capacity", capacity), keep, keep_priority, by=by)
 
 
-def set_external(name: str, seats: int, ttl: float) -> Call[int]:
+def set_external(name: str, seats: int, ttl: float, by: str = "") -> Call[int]:
     """Check, and make the call."""
     ttl_ms = _span("ttl", ttl, 366 * DAY, "a year")
-    return verbs.set_external(check_name("pool", name), _count("seats", seats), ttl_ms)
+    return verbs.set_external(check_name("pool", name), _count("seats", seats), ttl_ms, by=by)
 
 
 def pool_record(keys: Keys, name: str) -> Talk[PoolRecord]:

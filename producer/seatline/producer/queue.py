@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
+from seatline.producer.acts import acts_in, moment_ms
 from seatline.producer.chains import Chains
 from seatline.producer.failures import Failure, failures_of
 from seatline.producer.handle import JobHandle
@@ -15,9 +16,11 @@ from seatline.producer.listing import jobs_in
 from seatline.producer.orders import OrderHandle, orders_in
 from seatline.producer.pools import Pools
 from seatline.producer.requests import Batches, Requests, who
+from seatline.producer.retention import Retention
 from seatline.producer.schedules import Schedules
 from seatline.producer.selection import Selection, Wanted, look
 from seatline.producer.triggers import Triggers
+from seatline.shared.calls.acts import Act
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
 from seatline.shared.errors import PayloadError
@@ -41,6 +44,7 @@ class Queue:
         tenant: put on every job that names none. A mark for the login, not a guard (Q26).
         strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
             flagged, and a warning is logged (S5).
+        comment: why this queue acts: told with your name wherever that is, in histories and in the audit.
         user: the login, if the URL names none; else ``SEATLINE_USER``.
         password_file: a file whose first line is the password, read at every connection, if the URL has none; else
             ``SEATLINE_PASSWORD_FILE``.
@@ -61,6 +65,7 @@ class Queue:
         namespace: str | None = None,
         tenant: str | None = None,
         strict: bool = False,
+        comment: str | None = None,
         user: str | None = None,
         password_file: str | None = None,
         **settings: float | None,
@@ -69,7 +74,7 @@ class Queue:
             url=url, user=user, password_file=password_file, namespace=namespace, tenant=tenant, **settings
         )
         self.store = Store(self.settings, role="producer")
-        self.by = who()
+        self.by = who(comment)
         self._requests = Requests(self.settings, self.store.keys, strict=strict)
         self._local = threading.local()
         self._listeners: list[Listener] = []
@@ -398,6 +403,11 @@ class Queue:
         return Pools(self)
 
     @property
+    def retention(self) -> Retention:
+        """How long and how many ended jobs are kept."""
+        return Retention(self)
+
+    @property
     def schedules(self) -> Schedules:
         """The namespace's schedules."""
         return Schedules(self)
@@ -425,7 +435,7 @@ class Queue:
 
     def resume(self, type: str | None = None) -> bool:
         """Go on, in order. Returns False if it was not paused."""
-        return self.store.run(self._requests.gate(type, "paused", ""))
+        return self.store.run(self._requests.gate(type, "paused", "", self.by))
 
     def shut(self) -> bool:
         """Close the namespace: new jobs are refused with :class:`~seatline.shared.errors.Closed`, old ones go on (Q19)."""
@@ -433,11 +443,21 @@ class Queue:
 
     def reopen(self) -> bool:
         """Take new jobs again."""
-        return self.store.run(self._requests.gate(None, "closed", ""))
+        return self.store.run(self._requests.gate(None, "closed", "", self.by))
 
     def require_tenant(self, required: bool = True) -> bool:
         """Refuse new jobs that name no tenant, or take them again. Returns False if that was so already (Q26)."""
-        return self.store.run(self._requests.gate(None, "tenant", self.by if required else ""))
+        return self.store.run(self._requests.gate(None, "tenant", *((self.by,) if required else ("", self.by))))
+
+    def acts(self, *, since: float | dt.datetime | None = None, limit: int | None = None) -> Iterator[Act]:
+        """Iterate over what people did to the namespace, the newest first (the audit).
+
+        Args:
+            since: only what was done from then on: a moment with a time zone, or seconds since 1970.
+            limit: at most so many.
+
+        """
+        return self.store.walk(acts_in(self.store.keys, since_ms=moment_ms("since", since), limit=limit))
 
     def listener(self) -> Listener:
         """Return this thread's bell: one connection for all its waits."""

@@ -35,6 +35,7 @@ log = logging.getLogger("seatline.producer")
 
 #: A batch is sent when it has so many jobs (one script call) or so many bytes.
 BATCH_BYTES = 2 * 1024 * 1024
+COMMENT_MOST = 200
 Words = list[str | bytes]
 
 
@@ -121,9 +122,11 @@ class Requests:
             interval = parsed.interval((yield from ask(reads.server_time())))
         return (yield from ask(schedule_verbs.set_window(type, window or "", interval, by))) or None
 
-    def gate(self, type_: str | None, kind: Literal["paused", "closed", "tenant"], by: str) -> Call[bool]:
+    def gate(
+        self, type_: str | None, kind: Literal["paused", "closed", "tenant"], by: str, lifter: str = ""
+    ) -> Call[bool]:
         """Set a gate of the namespace, or of a type, or lift it (``by`` '')."""
-        return verbs.gate("" if type_ is None else check_name("type", type_), kind, by)
+        return verbs.gate("" if type_ is None else check_name("type", type_), kind, by, lifter)
 
 
 class Batches:
@@ -166,10 +169,20 @@ class Batches:
             raise PartialEnqueue(self.ids, len(self.ids), error) from error
 
 
-def who() -> str:
-    """Say who acts, for a job's history."""
+def who(comment: str | None = None) -> str:
+    """Say who acts, for histories and the audit: ``ada@cad-01``, and behind it in brackets why, if that is said.
+
+    Raises:
+        InvalidInput: the comment is not one line of 1 to 200 characters.
+
+    """
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid()) if hasattr(os, "getuid") else "?"
-    return f"{user}@{socket.gethostname()}".replace("\n", " ")[:128]
+    name = f"{user}@{socket.gethostname()}".replace("\n", " ")[:128]
+    if comment is None:
+        return name
+    if type(comment) is not str or not 0 < len(comment) <= COMMENT_MOST or not comment.isprintable():
+        raise InvalidInput(f"comment: {comment!r} is not one line of 1 to {COMMENT_MOST} characters.")
+    return f"{name} ({comment})"

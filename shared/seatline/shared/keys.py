@@ -7,7 +7,8 @@ Cluster, several namespaces spread over it. An id is the sequence number as 16 d
 about                                 hash    schema, creation, run (server run id last seen), gaps (sequence numbers
                                               skipped), restarted (when run was last seen to change), trimmed,
                                               removed, closed, tenant (required), versions (given to schedules
-                                              and triggers)
+                                              and triggers), passed.<state> (how far retention has passed over
+                                              jobs whose type has a rule of its own)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack
@@ -60,6 +61,9 @@ order:<id>:each:<step>:jobs, ...:bad  zset    its jobs under way; elements to be
 orders:<state>                        zset    score = number; of failed, succeeded, cancelled: finished (epoch ms)
 running                               zset    score = lease deadline (epoch ms)
 finished:<state>                      zset    score = finished (epoch ms); trimmed by age and count
+finished:<state>|<type>               zset    those of them whose type has a rule of its own in keep
+keep                                  string  how long and how many ended jobs are kept: <state>=<ms>/<count>,
+                                              <state>|<type>=<ms>/<count>, each between blanks
 pools, pool:<name>                    set,    capacity, external, external_until, keep, keep_priority
                                       hash
 pool:<name>:sessions                  zset    <owner>|<n> -> deadline: the truth about who holds seats
@@ -82,6 +86,8 @@ alarm                                 string  the worker that wakes at the next 
 bell:<name>                           list    rung to wake one connection (a ring, and a look before it), expires
 lane:<client>:<n>                     string  last request number, its digest, the reply; expires
 events                                stream  transitions, at most about 10,000
+audit, acts                           stream  what people did, at most about 10,000 each: by, act, on, more, times; acts:
+                                              what a producer or a worker may do too
 ====================================  ======  =======================================================================
 """
 
@@ -101,8 +107,8 @@ _ID = r"\d{16}"
 
 #: What may exist, without the prefix: pattern -> 'persistent' or 'expires'. A test holds every run against it.
 PATTERNS: dict[str, str] = {
-    r"about|seq|paused|types|chains|triggers": "persistent",
-    r"scheduled|schedules|expiring|running|pools|programs|workers|lost|offers|events": "persistent",
+    r"about|seq|paused|keep|types|chains|triggers": "persistent",
+    r"scheduled|schedules|expiring|running|pools|programs|workers|lost|offers|events|audit|acts": "persistent",
     rf"job:{_ID}(:history|:attempts|:log|:events)?": "persistent",
     rf"job:{_ID}:result": "expires",
     rf"token:{_NAME}": "persistent",
@@ -118,7 +124,7 @@ PATTERNS: dict[str, str] = {
     rf"chain:{_NAME}(:\d+|:started|:waiting|:held:{_NAME})?": "persistent",
     rf"order:{_NAME}(:data|:history|:each:{_NAME}(:jobs|:bad)?)?": "persistent",
     r"orders:(scheduled|waiting|running|suspended|failed|succeeded|cancelled)": "persistent",
-    r"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)": "persistent",
+    rf"finished:(succeeded|skipped|failed|cancelled|expired|interrupted)(\|{_NAME})?": "persistent",
     rf"pool:{_NAME}(:sessions|:waiting|:callers)?": "persistent",
     rf"pool:{_NAME}(:in_use|:refused)": "expires",
     rf"worker:{_NAME}": "expires",

@@ -45,7 +45,7 @@ class Verb:
 
 
 VERBS: Final[tuple[Verb, ...]] = (
-    Verb("look", "viewer", (), "every `list` and `show`, `why`, `jobs logs`, `orders restart`, `verify`, `doctor`"),
+    Verb("look", "viewer", (), "every `list` and `show`, `why`, `jobs logs`, `verify`, `doctor`, `report`, `audit`, ..."),
     Verb("enqueue jobs", "producer", ("submit", "supersede"), "`enqueue`, `watch`, `Queue.enqueue`"),
     Verb("load a file", "producer", ("load",), "`load`"),
     Verb("emit events", "producer", ("emit", "gather"), "`triggers emit`, `Queue.emit`"),
@@ -66,6 +66,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("define chains", "admin", ("chain_define", "chain_gate"), "`chains define`, `stop`, `start`, ..."),
     Verb("set schedules", "admin", ("schedule_set", "schedule_act"), "`schedules add`, `pause`, `run`, ..."),
     Verb("set triggers", "admin", ("trigger_set", "trigger_remove"), "`triggers set`, `remove`"),
+    Verb("set retention", "admin", ("keep",), "`jobs keep`, `Queue.retention`"),
     Verb("ask workers", "admin", ("ask",), "`workers pause`, `resume`, `stop`"),
 )
 
@@ -90,7 +91,7 @@ BLOCKS: Final = ("blpop",)
 WRITES: Final[dict[str, tuple[str, ...]]] = {
     "viewer": (),
     "producer": (
-        "about", "bell:*", "chain:*:*", "events", "expiring", "finished:*", "happened:*", "heads:*", "idle:*", "job:*",
+        "about", "acts", "bell:*", "chain:*:*", "events", "expiring", "finished:*", "happened:*", "heads:*", "idle:*", "job:*",
         "lane:*", "load:*", "newest:*", "order:*", "orders:*", "pool:*:callers", "pool:*:waiting", "ready:*", "running",
         "schedule:*", "scheduled", "schedules", "seq", "token:*", "trigger:*", "type:*", "types", "unique:*",
     ),

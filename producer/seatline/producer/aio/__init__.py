@@ -9,6 +9,7 @@ from seatline.producer.aio.chains import AsyncChains
 from seatline.producer.aio.handles import AsyncJobHandle, AsyncOrderHandle
 from seatline.producer.aio.pools import AsyncPools, AsyncProgramSession
 from seatline.producer.aio.queue import AsyncQueue
+from seatline.producer.aio.retention import AsyncRetention
 from seatline.producer.aio.schedules import AsyncSchedules
 from seatline.producer.aio.selection import AsyncSelection
 from seatline.producer.aio.triggers import AsyncTriggers
@@ -20,6 +21,7 @@ __all__ = [
     "AsyncPools",
     "AsyncProgramSession",
     "AsyncQueue",
+    "AsyncRetention",
     "AsyncSchedules",
     "AsyncSelection",
     "AsyncTriggers",

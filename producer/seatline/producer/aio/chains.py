@@ -46,7 +46,7 @@ class AsyncChains:
 
     async def start(self, name: str, step: str | None = None) -> bool:
         """Let them go on. Returns False if it was not stopped."""
-        return await self._store.run(asks.gate(name, "stop", step, ""))
+        return await self._store.run(asks.gate(name, "stop", step, "", self._queue.by))
 
     async def skip(self, name: str, step: str) -> bool:
         """Have orders pass a step without running it, until :meth:`unskip`. Returns False if that was so already (O11)."""
@@ -54,4 +54,4 @@ class AsyncChains:
 
     async def unskip(self, name: str, step: str) -> bool:
         """Have the step run again. Returns False if it was not skipped."""
-        return await self._store.run(asks.gate(name, "skip", step, ""))
+        return await self._store.run(asks.gate(name, "skip", step, "", self._queue.by))

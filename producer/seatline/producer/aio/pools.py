@@ -29,15 +29,15 @@ class AsyncPools:
 
     async def set(self, name: str, capacity: int, *, keep: int | None = None, keep_priority: int | None = None) -> bool:
         """Make a pool or change its capacity; returns True if it is new. See :meth:`seatline.producer.Pools.set`."""
-        return await self._store.run(asks.set_pool(name, capacity, keep, keep_priority))
+        return await self._store.run(asks.set_pool(name, capacity, keep, keep_priority, self._queue.by))
 
     async def remove(self, name: str) -> None:
         """Forget a pool. Raises PoolBusy while somebody holds seats of it, NoSuchPool if there is none."""
-        await self._store.run(verbs.remove_pool(check_name("pool", name)))
+        await self._store.run(verbs.remove_pool(check_name("pool", name), by=self._queue.by))
 
     async def external(self, name: str, seats: int, *, ttl: float = 300.0) -> None:
         """Tell how many seats are used outside Seatline; they are withheld for ``ttl`` seconds (S8)."""
-        await self._store.run(asks.set_external(name, seats, ttl))
+        await self._store.run(asks.set_external(name, seats, ttl, self._queue.by))
 
     async def __getitem__(self, name: str) -> PoolRecord:
         """Return a pool: capacity, in_use, holders, waiting.

@@ -6,9 +6,11 @@ import datetime as dt
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
+from seatline.producer.acts import acts_in, moment_ms
 from seatline.producer.aio.chains import AsyncChains
 from seatline.producer.aio.handles import AsyncJobHandle, AsyncOrderHandle
 from seatline.producer.aio.pools import AsyncPools
+from seatline.producer.aio.retention import AsyncRetention
 from seatline.producer.aio.schedules import AsyncSchedules
 from seatline.producer.aio.selection import AsyncSelection
 from seatline.producer.aio.triggers import AsyncTriggers
@@ -17,6 +19,7 @@ from seatline.producer.listing import jobs_in
 from seatline.producer.orders import orders_in
 from seatline.producer.requests import Batches, Requests, who
 from seatline.producer.selection import Wanted, look
+from seatline.shared.calls.acts import Act
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings
 from seatline.shared.errors import PayloadError
@@ -46,6 +49,7 @@ class AsyncQueue:
         tenant: put on every job that names none. A mark for the login, not a guard (Q26).
         strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
             flagged, and a warning is logged (S5).
+        comment: why this queue acts: told with your name wherever that is, in histories and in the audit.
         user: the login, if the URL names none; else ``SEATLINE_USER``.
         password_file: a file whose first line is the password, read at every connection, if the URL has none; else
             ``SEATLINE_PASSWORD_FILE``.
@@ -66,6 +70,7 @@ class AsyncQueue:
         namespace: str | None = None,
         tenant: str | None = None,
         strict: bool = False,
+        comment: str | None = None,
         user: str | None = None,
         password_file: str | None = None,
         **settings: float | None,
@@ -74,7 +79,7 @@ class AsyncQueue:
             url=url, user=user, password_file=password_file, namespace=namespace, tenant=tenant, **settings
         )
         self.store = AsyncStore(self.settings, role="producer")
-        self.by = who()
+        self.by = who(comment)
         self._requests = Requests(self.settings, self.store.keys, strict=strict)
 
     def __repr__(self) -> str:
@@ -359,6 +364,11 @@ class AsyncQueue:
         return AsyncPools(self)
 
     @property
+    def retention(self) -> AsyncRetention:
+        """How long and how many ended jobs are kept."""
+        return AsyncRetention(self)
+
+    @property
     def schedules(self) -> AsyncSchedules:
         """The namespace's schedules."""
         return AsyncSchedules(self)
@@ -385,7 +395,7 @@ class AsyncQueue:
 
     async def resume(self, type: str | None = None) -> bool:
         """Go on, in order. Returns False if it was not paused."""
-        return await self.store.run(self._requests.gate(type, "paused", ""))
+        return await self.store.run(self._requests.gate(type, "paused", "", self.by))
 
     async def shut(self) -> bool:
         """Close the namespace: new jobs are refused with :class:`~seatline.shared.errors.Closed`, old ones go on (Q19)."""
@@ -393,11 +403,21 @@ class AsyncQueue:
 
     async def reopen(self) -> bool:
         """Take new jobs again."""
-        return await self.store.run(self._requests.gate(None, "closed", ""))
+        return await self.store.run(self._requests.gate(None, "closed", "", self.by))
 
     async def require_tenant(self, required: bool = True) -> bool:
         """Refuse new jobs that name no tenant, or take them again. Returns False if that was so already (Q26)."""
-        return await self.store.run(self._requests.gate(None, "tenant", self.by if required else ""))
+        return await self.store.run(self._requests.gate(None, "tenant", *((self.by,) if required else ("", self.by))))
+
+    def acts(self, *, since: float | dt.datetime | None = None, limit: int | None = None) -> AsyncIterator[Act]:
+        """Iterate over what people did to the namespace, the newest first (the audit).
+
+        Args:
+            since: only what was done from then on: a moment with a time zone, or seconds since 1970.
+            limit: at most so many.
+
+        """
+        return self.store.walk(acts_in(self.store.keys, since_ms=moment_ms("since", since), limit=limit))
 
 
 async def _each(jobs: Iterable[Job] | AsyncIterable[Job]) -> AsyncIterator[Job]:

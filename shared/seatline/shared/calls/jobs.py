@@ -222,9 +222,12 @@ def move(job_id: str, by: str, priority: int) -> Call[tuple[str, int, int]]:
     )
 
 
-def gate(type_: str, kind: str, by: str) -> Call[bool]:
-    """Set (``by`` someone) or lift (``by`` '') the gate 'paused' or 'closed'; returns whether that changed anything."""
-    return Call("gate", (type_, kind, by), lambda reply: text(reply[1]) == "now")
+def gate(type_: str, kind: str, by: str, lifter: str = "") -> Call[bool]:
+    """Set (``by`` someone) or lift (``by`` '') a gate: 'paused', 'closed' or 'tenant'; returns whether that changed anything.
+
+    ``lifter``: who lifts it, for the audit.
+    """
+    return Call("gate", (type_, kind, by, lifter), lambda reply: text(reply[1]) == "now")
 
 
 def wait(job_id: str, created: int | None, bell: str) -> Call[JobRecord | str]:

@@ -79,8 +79,10 @@ def define(
     return Call("chain_define", sent, lambda reply: (int(reply[1]), text(reply[2]) != "same"))
 
 
-def gate(name: str, kind: Gate, step: str | None, by: str) -> Call[bool]:
+def gate(name: str, kind: Gate, step: str | None, by: str, lifter: str = "") -> Call[bool]:
     """Stop a chain or a step of it, or have the step skipped; ``by`` '': lift that. Returns whether it changed anything.
+
+    ``lifter``: who lifts it, for the audit.
 
     Raises:
         NoSuchChain, NoSuchStep: there is none of that name.
@@ -90,7 +92,7 @@ def gate(name: str, kind: Gate, step: str | None, by: str) -> Call[bool]:
         "missing": lambda _: no_chain(name),
         "step": lambda _: _no_step("chain", name, step or ""),
     }
-    return Call("chain_gate", (name, kind, step or "", by), lambda reply: text(reply[1]) == "now", refusals)
+    return Call("chain_gate", (name, kind, step or "", by, lifter), lambda reply: text(reply[1]) == "now", refusals)
 
 
 def admit(name: str) -> Call[bool]:

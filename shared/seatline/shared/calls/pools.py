@@ -26,15 +26,17 @@ def _missing(name: str) -> dict[str, Refusal]:
     }
 
 
-def set_pool(name: str, capacity: int, keep: int | None = None, keep_priority: int | None = None) -> Call[bool]:
+def set_pool(
+    name: str, capacity: int, keep: int | None = None, keep_priority: int | None = None, *, by: str = ""
+) -> Call[bool]:
     """Make or change a pool; returns True if it is new. A refusal of the licence server is forgotten."""
     fields: list[Word] = ["capacity", capacity]
     if keep is not None:
         fields += ["keep", keep, "keep_priority", keep_priority or 0]
-    return Call("pool_set", (name, len(fields), *fields), lambda reply: text(reply[1]) == "new")
+    return Call("pool_set", (name, by, len(fields), *fields), lambda reply: text(reply[1]) == "new")
 
 
-def remove_pool(name: str) -> Call[None]:
+def remove_pool(name: str, *, by: str = "") -> Call[None]:
     """Forget a pool that nobody holds."""
     refusals: dict[str, Refusal] = {
         **_missing(name),
@@ -43,12 +45,12 @@ def remove_pool(name: str) -> Call[None]:
             "set its capacity to 0 and wait, or cancel their jobs."
         ),
     }
-    return Call("pool_remove", (name,), lambda _: None, refusals)
+    return Call("pool_remove", (name, by), lambda _: None, refusals)
 
 
-def set_external(name: str, seats: int, ttl_ms: int) -> Call[int]:
+def set_external(name: str, seats: int, ttl_ms: int, *, by: str = "") -> Call[int]:
     """Withhold seats used outside; returns until when (epoch ms)."""
-    return Call("pool_external", (name, seats, ttl_ms), lambda reply: int(reply[1]), _missing(name))
+    return Call("pool_external", (name, seats, ttl_ms, by), lambda reply: int(reply[1]), _missing(name))
 
 
 def refused_pool(name: str, least_ms: int, most_ms: int, by: str) -> Call[int]:

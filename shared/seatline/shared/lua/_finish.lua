@@ -1,7 +1,7 @@
 -- _finish: ends jobs. A finished job keeps its record until retention trims it, by age and by count; only
 -- interrupted ones wait for a person. Whoever waits for the end is rung. What a trigger of a built-in event is to hear of
 -- is written down in the same step (Q20). Needs _base, _bells.
-local ended, triggered, newly_told = {}, {}, {}
+local ended, triggered, newly_told, kept_text = {}, {}, {}, nil
 
 -- Whether something is triggered by an event.
 local function is_triggered(event)
@@ -100,10 +100,42 @@ local function finish(id, state, listeners, more)
   end
 end
 
+-- Retention as people have set it: a text of <state>=<ms>/<count> and <state>|<type>=<ms>/<count>, each between blanks.
+local function kept_rules()
+  if not kept_text then kept_text = redis.call('GET', ns .. 'keep') or '' end
+  return kept_text
+end
+
+-- The age (ms) and the count that somebody has set for this state, or nil.
+local function kept_of(state)
+  local _, last = string.find(kept_rules(), ' ' .. state .. '=', 1, true)
+  if not last then return nil end
+  local ms, count = string.match(kept_text, '^(%d+)/(%d+)', last + 1)
+  return tonumber(ms), tonumber(count)
+end
+
+-- The types that have a rule of their own for this state -> {ms, count}, or nil: none has.
+local function kept_types(state)
+  if not string.find(kept_rules(), ' ' .. state .. '|', 1, true) then return nil end
+  local own = {}
+  for name, type, ms, count in string.gmatch(kept_text, '(%a+)|([^ =]+)=(%d+)/(%d+)') do
+    if name == state then own[type] = {tonumber(ms), tonumber(count)} end
+  end
+  return own
+end
+
 local function finish_done()
   for state, list in pairs(ended) do
     for i = 1, #list, 400 do
       redis.call('ZADD', ns .. 'finished:' .. state, unpack(list, i, math.min(i + 399, #list)))
+    end
+    local own = kept_types(state)
+    -- A clock that was set back: this end lies before what retention has passed over already.
+    local passed = own and string.match(redis.call('HGET', ns .. 'about', 'passed.' .. state) or '', '%d+')
+    if passed and tonumber(passed) > now then redis.call('HDEL', ns .. 'about', 'passed.' .. state) end
+    for i = 2, own and #list or 0, 2 do
+      local type = redis.call('HGET', ns .. 'job:' .. list[i], 'type')
+      if type and own[type] then redis.call('ZADD', ns .. 'finished:' .. state .. '|' .. type, list[i - 1], list[i]) end
     end
   end
 end
@@ -116,18 +148,61 @@ local function erase(id)
   redis.call('DEL', key, key .. ':result', key .. ':history', key .. ':attempts', key .. ':log', key .. ':events')
 end
 
--- Trim at most `most` finished jobs of a state: the oldest above keep_count, else those older than keep_ms.
-local function trim(state, keep_ms, keep_count, most)
-  local key = ns .. 'finished:' .. state
-  local excess = redis.call('ZCARD', key) - keep_count
-  local old
-  if excess > 0 then
-    old = redis.call('ZRANGE', key, 0, math.min(excess, most) - 1)
-  else
-    old = redis.call('ZRANGEBYSCORE', key, '-inf', now - keep_ms, 'LIMIT', 0, most)
+-- The oldest of a list of ended jobs: those above a count, else those older than so many ms.
+local function outdated(key, ms, excess, most)
+  if excess > 0 then return redis.call('ZRANGE', key, 0, math.min(excess, most) - 1) end
+  return redis.call('ZRANGEBYSCORE', key, '-inf', now - ms, 'LIMIT', 0, most)
+end
+
+-- The same where types have rules of their own: their jobs are passed over, and stand in lists of their own; one that had
+-- ended before its type had a rule comes to its list here. What has been passed is not looked at again (about: passed.<state>);
+-- but a thousand of one ms are, and what more there is of it.
+local function outdated_others(key, state, own, ms, excess, most)
+  local PAGE = 1000
+  local field = 'passed.' .. state
+  local from, old, last = redis.call('HGET', ns .. 'about', field) or '-inf', {}, nil
+  local until_ms = excess > 0 and '+inf' or now - ms
+  local page = redis.call('ZRANGEBYSCORE', key, from, until_ms, 'WITHSCORES', 'LIMIT', 0, PAGE)
+  for i = 1, #page, 2 do
+    local id, ended_at = page[i], page[i + 1]
+    local type = redis.call('HGET', ns .. 'job:' .. id, 'type')
+    if type and own[type] then
+      excess = excess - redis.call('ZADD', key .. '|' .. type, ended_at, id)
+      last = ended_at
+    elseif #old < most and (excess > 0 or tonumber(ended_at) <= now - ms) then
+      old[#old + 1], excess = id, excess - 1
+    else
+      break
+    end
   end
-  if #old == 0 then return end
-  redis.call('ZREM', key, unpack(old))
-  for _, id in ipairs(old) do erase(id) end
-  redis.call('HINCRBY', ns .. 'about', 'trimmed', #old)
+  if last == from and #old == 0 and #page == 2 * PAGE then last = '(' .. last end
+  if last and last ~= from then redis.call('HSET', ns .. 'about', field, last) end
+  return old
+end
+
+-- Trim at most `most` finished jobs of a state, and of each type with a rule of its own, the oldest first: by what people
+-- have set, else by keep_ms and keep_count; but interrupted ones, which wait for a person, only by what people have set.
+local function trim(state, keep_ms, keep_count, most)
+  local key, own = ns .. 'finished:' .. state, kept_types(state)
+  local ms, count = kept_of(state)
+  if not ms and state ~= 'interrupted' then ms, count = keep_ms, keep_count end
+  local excess = ms and redis.call('ZCARD', key) - count or 0
+  local function drop(old, list)
+    if #old == 0 then return end
+    if list then redis.call('ZREM', list, unpack(old)) end
+    redis.call('ZREM', key, unpack(old))
+    for _, id in ipairs(old) do erase(id) end
+    redis.call('HINCRBY', ns .. 'about', 'trimmed', #old)
+  end
+  for type, rule in pairs(own or {}) do
+    local list = key .. '|' .. type
+    local size = redis.call('ZCARD', list)
+    excess = excess - size
+    drop(outdated(list, rule[1], size - rule[2], most), list)
+  end
+  if ms and own then
+    drop(outdated_others(key, state, own, ms, excess, most))
+  elseif ms then
+    drop(outdated(key, ms, excess, most))
+  end
 end

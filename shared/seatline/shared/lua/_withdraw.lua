@@ -14,6 +14,12 @@ local function leave_place(id, state, type, uses)
   if claimed then ring(type, 1) end
 end
 
+-- It leaves the place of those that have ended.
+local function leave_end(id, state, type)
+  redis.call('ZREM', ns .. 'finished:' .. state, id)
+  if type then redis.call('ZREM', ns .. 'finished:' .. state .. '|' .. type, id) end
+end
+
 -- Whether a job is one of those that were chosen: in one of these states ('': any), and not ended after that moment ('': nobody
 -- asks). What has ended anew since somebody looked is another matter.
 local function is_chosen(state, finished, states, moment)

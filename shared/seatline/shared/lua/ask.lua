@@ -1,7 +1,7 @@
 -- ask: tell a live worker to pause, to resume or to stop. Its bell is rung, busy or idle, and its renewal brings the
 -- word (C13). A stop is not taken back. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells
+-- Needs    _base _bells _audit
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -29,6 +29,7 @@ if word ~= stands then
     redis.call('HSET', key, 'asked', word, 'asked_by', by, 'asked_at', now)
   end
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'asked', worker, 'word', word, 'by', by)
+  audit(ns .. 'audit', by, word, 'worker ' .. worker)
 end
 ring_look(worker)
 return {'ok', word}

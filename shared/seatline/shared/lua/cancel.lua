@@ -1,6 +1,6 @@
 -- cancel: end waiting jobs at once; ask running ones to stop (Q23).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -22,7 +22,7 @@ local lane, number, digest, by, states, moment, FIRST = KEYS[2], ARGV[1], ARGV[2
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local reply = {'ok'}
+local reply, done = {'ok'}, {}
 redis.call('ZREM', ns .. 'scheduled', '')
 for i = FIRST, #ARGV do
   local id = ARGV[i]
@@ -37,6 +37,7 @@ for i = FIRST, #ARGV do
     redis.call('HSET', ns .. 'job:' .. id, 'cancel', now)
     note(id, 'cancel asked by ' .. by)
     ring_look(job[6] or '')
+    done[#done + 1] = id
     reply[#reply + 1] = 'ok asked'
   elseif waits then
     leave_place(id, state, job[3], job[4])
@@ -44,6 +45,7 @@ for i = FIRST, #ARGV do
     if job[7] then orders().ended(id, job[7], 'cancelled', '', {}) end
     note(id, 'cancelled by ' .. by)
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'cancelled', id, 'by', by)
+    done[#done + 1] = id
     reply[#reply + 1] = 'ok cancelled'
   else
     reply[#reply + 1] = 'state ' .. state
@@ -52,4 +54,5 @@ end
 finish_done()
 orders_done()
 seats_done()
+audit_jobs(ns .. 'acts', by, 'cancel', done)
 return lane_keep(lane, number, digest, reply)

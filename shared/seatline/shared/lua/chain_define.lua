@@ -1,6 +1,6 @@
 -- chain_define: store a chain, as a new version if its steps differ. Orders keep the version that they started with (O13).
 --
--- Needs    _base _lane _bells
+-- Needs    _base _lane _bells _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -46,4 +46,5 @@ if redis.call('EXISTS', key .. ':waiting') == 1 then
   ring_anyone()
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'chain', name, 'define', version, 'by', by)
+if word ~= 'same' then audit(ns .. 'audit', by, 'define', 'chain ' .. name, 'version ' .. version) end
 return lane_keep(lane, number, digest, {'ok', version, word})

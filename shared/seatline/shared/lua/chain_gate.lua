@@ -1,7 +1,7 @@
 -- chain_gate: stop a chain or one of its steps: orders collect in front of it; or start it again (O11). Or have a step
 -- skipped: orders pass it without running.
 --
--- Needs    _base _lane _bells
+-- Needs    _base _lane _bells _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -12,6 +12,7 @@
 -- ARGV[4]  gate      'stop' or 'skip'
 -- ARGV[5]  step      its name, or '' for the chain
 -- ARGV[6]  by        who asks, or '' to lift the gate
+-- ARGV[7]  lifter    who asks to lift it
 --
 -- Returns  ok        'was' if it stood so already, else 'now'
 --          missing   there is no such chain
@@ -19,7 +20,9 @@
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   chain name, stop or skip, step, by
-local lane, number, digest, name, gate, step, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local lane, number, digest, name, gate, step = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local by, lifter = ARGV[6], ARGV[7]
+local ACTS = {stop = {'stop', 'start'}, skip = {'skip', 'skip no more'}}
 
 local known = lane_known(lane, number, digest)
 if known then return known end
@@ -44,4 +47,7 @@ if stood == (gate == 'stop') and (by == '') == (gate == 'stop') then
   ring_anyone()
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'chain', name, gate, step, 'by', by)
+if stood ~= (by ~= '') then
+  audit(ns .. 'audit', by .. lifter, ACTS[gate][by ~= '' and 1 or 2], 'chain ' .. name .. (step ~= '' and ' step ' .. step or ''))
+end
 return lane_keep(lane, number, digest, {'ok', stood == (by ~= '') and 'was' or 'now'})

@@ -1,7 +1,7 @@
 -- gate: pause or resume the namespace or one type (jobs are accepted, none starts), close the namespace (new jobs
 -- are refused) and reopen it (Q19), or have it require a tenant of every new job (Q26).
 --
--- Needs    _base _lane _bells _lines _seats
+-- Needs    _base _lane _bells _lines _seats _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -11,12 +11,15 @@
 -- ARGV[3]  type      its name, or '' for the namespace
 -- ARGV[4]  gate      'paused', 'closed' or 'tenant'
 -- ARGV[5]  by        who asks, or '' to lift the gate
+-- ARGV[6]  lifter    who asks to lift it
 --
 -- Returns  ok        'was' if the gate already stood so, else 'now'
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   gate type, paused or closed or tenant, by
-local lane, number, digest, type, gate, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local lane, number, digest, type, gate = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local by, lifter = ARGV[5], ARGV[6]
+local ACTS = {paused = {'pause', 'resume'}, closed = {'close', 'reopen'}, tenant = {'require a tenant', 'require no tenant'}}
 
 local known = lane_known(lane, number, digest)
 if known then return known end
@@ -41,4 +44,7 @@ else
   if type == '' then ring_everyone() else ring(type, 1000000) end
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'gate', type, gate, by)
+if stood ~= (by ~= '') then
+  audit(ns .. 'audit', by .. lifter, ACTS[gate][by ~= '' and 1 or 2], type == '' and 'namespace' or 'type ' .. type)
+end
 return lane_keep(lane, number, digest, {'ok', stood == (by ~= '') and 'was' or 'now'})

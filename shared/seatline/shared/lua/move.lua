@@ -1,6 +1,6 @@
 -- move: give waiting jobs another priority in one step: same ids and sequence, recorded in their history (Q6).
 --
--- Needs    _base _lane _bells _lines _seats _withdraw
+-- Needs    _base _lane _bells _lines _seats _withdraw _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -21,7 +21,7 @@ local lane, number, digest, by, states, priority, FIRST = KEYS[2], ARGV[1], ARGV
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local reply = {'ok'}
+local reply, done = {'ok'}, {}
 for i = FIRST, #ARGV do
   local id = ARGV[i]
   local key = ns .. 'job:' .. id
@@ -40,8 +40,10 @@ for i = FIRST, #ARGV do
       ahead = redis.call('ZRANK', line_key(job[2], job[3]), id)
     end
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'moved', id, 'by', by, 'priority', priority)
+    done[#done + 1] = id
     reply[#reply + 1] = 'ok ' .. state .. ' ' .. job[4] .. ' ' .. ahead
   end
 end
 seats_done()
+audit_jobs(ns .. 'audit', by, 'move', done, ' to priority ' .. priority)
 return lane_keep(lane, number, digest, reply)

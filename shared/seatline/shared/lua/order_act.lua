@@ -1,6 +1,6 @@
 -- order_act: suspend, resume, reset, remove or cancel an order, skip a step of it or go to one, each in one step (O6, O8).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -38,8 +38,7 @@ if not o or (start ~= '' and o.number ~= start)
 end
 
 -- Look: may it be?
-local live, running, reply = self.is_live(o), self.under_way(o), nil
-local to = step ~= '' and act ~= 'skip'
+local live, running, reply, to = self.is_live(o), self.under_way(o), nil, step ~= '' and act ~= 'skip'
 if step ~= '' and not self.step(o, step) then
   reply = {'step'}
 elseif running and (to or act == 'reset') then
@@ -117,4 +116,5 @@ finish_done()
 orders_done()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'order', id, act, by)
+audit(ns .. 'audit', by, act, 'order ' .. id, step)
 return lane_keep(lane, number, digest, {'ok', told or o.state})

@@ -1,6 +1,6 @@
 -- pool_remove: forget a pool that nobody holds seats of. Jobs that name it wait, flagged, until it is there again.
 --
--- Needs    _base _lane _bells _seats
+-- Needs    _base _lane _bells _seats _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -8,6 +8,7 @@
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
 -- ARGV[3]  name      of the pool
+-- ARGV[4]  by        who asks
 --
 -- Returns  ok        nothing more
 --          missing   no such pool
@@ -15,7 +16,7 @@
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   pool name
-local lane, number, digest, name = KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+local lane, number, digest, name, by = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local known = lane_known(lane, number, digest)
 if known then return known end
@@ -30,4 +31,5 @@ ring_everyone()
 look_everywhere()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
+audit(ns .. 'audit', by, 'remove', 'pool ' .. name)
 return lane_keep(lane, number, digest, {'ok'})

@@ -1,7 +1,7 @@
 -- pool_set: make a pool, or change its capacity. Lowered below what is held, nobody new gets in until it fits (S2). A
 -- refusal of the licence server is forgotten: whoever sets the pool says that it is good again (C16).
 --
--- Needs    _base _lane _bells _seats
+-- Needs    _base _lane _bells _seats _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -9,14 +9,15 @@
 -- ARGV[1]  number    of this request in its lane
 -- ARGV[2]  digest    of this request
 -- ARGV[3]  name      of the pool
--- ARGV[4]  fields    words that follow for its hash
--- ARGV[5]  words     capacity N, keep N, keep_priority N
+-- ARGV[4]  by        who asks
+-- ARGV[5]  fields    words that follow for its hash
+-- ARGV[6]  words     capacity N, keep N, keep_priority N
 --
 -- Returns  ok        'new' or 'changed'
 --          past conflict forgotten   the lane refuses (see _lane)
 --
 -- Events   pool name
-local lane, number, digest, name, fields, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 5
+local lane, number, digest, name, by, fields, FIRST = KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), 6
 
 local known = lane_known(lane, number, digest)
 if known then return known end
@@ -27,4 +28,5 @@ ring_everyone()
 look_everywhere()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'pool', name)
+audit(ns .. 'audit', by, 'set', 'pool ' .. name, table.concat(ARGV, ' ', FIRST, FIRST + fields - 1))
 return lane_keep(lane, number, digest, {'ok', new == 1 and 'new' or 'changed'})

@@ -1,6 +1,6 @@
 -- remove: forget jobs that wait or have ended. A running one is refused (Q23): cancel it first.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -22,7 +22,7 @@ local lane, number, digest, by, states, moment, FIRST = KEYS[2], ARGV[1], ARGV[2
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local reply, removed = {'ok'}, 0
+local reply, done = {'ok'}, {}
 for i = FIRST, #ARGV do
   local id = ARGV[i]
   local job = redis.call('HMGET', ns .. 'job:' .. id, 'state', 'finished', 'type', 'uses', 'listeners', 'order')
@@ -38,15 +38,16 @@ for i = FIRST, #ARGV do
     if waits then
       leave_place(id, state, job[3], job[4])
     else
-      redis.call('ZREM', ns .. 'finished:' .. state, id)
+      leave_end(id, state, job[3])
     end
     finish(id, 'removed', job[5])  -- to no place: it is erased
     erase(id)
-    removed = removed + 1
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'removed', id, 'by', by)
+    done[#done + 1] = id
     reply[#reply + 1] = 'ok ' .. state
   end
 end
-if removed > 0 then redis.call('HINCRBY', ns .. 'about', 'removed', removed) end
+if #done > 0 then redis.call('HINCRBY', ns .. 'about', 'removed', #done) end
 seats_done()
+audit_jobs(ns .. 'audit', by, 'remove', done)
 return lane_keep(lane, number, digest, reply)

@@ -9,8 +9,8 @@
 -- ARGV[2]  offer     digest of the types it supports
 -- ARGV[3]  lease     ms until a job counts as lost
 -- ARGV[4]  presence  ms until the worker itself counts as gone
--- ARGV[5]  keep_ms   age at which finished jobs are trimmed
--- ARGV[6]  keep      finished jobs kept of each state
+-- ARGV[5]  keep_ms   age at which finished jobs are trimmed, where nobody has said otherwise (see keep)
+-- ARGV[6]  keep      finished jobs kept of each state, likewise
 -- ARGV[7]  fields    words that follow for the worker's hash, then
 -- ARGV[8]  held      pairs id, token of the jobs it runs, at most 400
 --
@@ -65,7 +65,9 @@ seats_done()
 for i = 2, #(ended.expired or {}), 2 do
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
-for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired'}) do trim(state, keep_ms, keep, 100) end
+for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired', 'interrupted'}) do
+  trim(state, keep_ms, keep, 500)
+end
 orders().trim(keep_ms, keep, 20)
 
 local suspects = {}

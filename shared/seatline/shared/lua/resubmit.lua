@@ -1,7 +1,7 @@
 -- resubmit: make ended jobs ready again: same id, params and priority, attempts counted anew, the old error kept in the
 -- history and, with its traceback, among the attempts (Q22). Until when one was to start no longer counts.
 --
--- Needs    _base _lane _bells _lines _seats _withdraw
+-- Needs    _base _lane _bells _lines _seats _withdraw _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -23,7 +23,7 @@ local lane, number, digest, by, states, moment, FIRST = KEYS[2], ARGV[1], ARGV[2
 
 local known = lane_known(lane, number, digest)
 if known then return known end
-local reply = {'ok'}
+local reply, done = {'ok'}, {}
 for i = FIRST, #ARGV do
   local id = ARGV[i]
   local key = ns .. 'job:' .. id
@@ -44,7 +44,7 @@ for i = FIRST, #ARGV do
       redis.call('SET', ns .. 'unique:' .. unique, id)
       redis.call('HSET', key, 'listeners', '=' .. unique)
     end
-    redis.call('ZREM', ns .. 'finished:' .. state, id)
+    leave_end(id, state, job[3])
     note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[8] or 0)
       .. (job[7] and ': ' .. (job[6] or '') .. ' ' .. job[7] or ''))
     if job[7] and state ~= 'expired' and (state ~= 'cancelled' or job[11]) then
@@ -60,7 +60,9 @@ for i = FIRST, #ARGV do
     redis.call('HSET', key, 'state', 'ready')
     line_up(id, job[3], job[4], job[5])
     redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'resubmitted', id, 'by', by)
+    done[#done + 1] = id
     reply[#reply + 1] = 'ok ' .. state
   end
 end
+audit_jobs(ns .. 'audit', by, 'resubmit', done)
 return lane_keep(lane, number, digest, reply)

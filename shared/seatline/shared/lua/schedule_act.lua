@@ -1,6 +1,6 @@
 -- schedule_act: pause a schedule, resume or remove it, or run it once now, beside its plan. What it has enqueued goes on.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start
+-- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -79,4 +79,5 @@ end
 orders_done()
 seats_done()
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'schedule', name, act, by)
+audit(ns .. 'audit', by, act, 'schedule ' .. name)
 return lane_keep(lane, number, digest, {'ok', reply})

@@ -1,6 +1,6 @@
 -- schedule_set: store a schedule (T6), or replace the one of that name, which stays paused if it is; what runs of it goes on.
 --
--- Needs    _base _lane _bells _lacking
+-- Needs    _base _lane _bells _lacking _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -39,4 +39,5 @@ if before[5] then redis.call('HSET', key, 'paused', before[5]) end
 redis.call('ZADD', ns .. 'schedules', before[5] and '9007199254740991' or next, name)
 if not before[5] then alarm_anew({[name] = true}, 'schedules', '(' .. now) end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'schedule', name, 'set', by)
+audit(ns .. 'audit', by, 'set', 'schedule ' .. name)
 return lane_keep(lane, number, digest, {'ok', before[1] and 'replaced' or 'new'})

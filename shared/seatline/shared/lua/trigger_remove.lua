@@ -1,6 +1,6 @@
 -- trigger_remove: forget what an event enqueues; the jobs that it has enqueued go on.
 --
--- Needs    _base _lane
+-- Needs    _base _lane _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -26,4 +26,5 @@ if listed + gone == 0 then return lane_keep(lane, number, digest, {'missing'}) e
 redis.call('DEL', ns .. 'happened:' .. event)
 redis.call('ZREM', ns .. 'schedules', 'event:' .. event)
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'trigger', event, 'removed', by)
+audit(ns .. 'audit', by, 'remove', 'trigger ' .. event)
 return lane_keep(lane, number, digest, {'ok', waited})

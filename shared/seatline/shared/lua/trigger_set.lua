@@ -1,7 +1,7 @@
 -- trigger_set: store what an event enqueues (Q20), in the place of what it enqueued before. Facts that wait for it wait for
 -- this one now.
 --
--- Needs    _base _lane
+-- Needs    _base _lane _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -38,4 +38,5 @@ if event == 'worker.lost' and not before[1] then
   end
 end
 redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'trigger', event, 'set', by)
+audit(ns .. 'audit', by, 'set', 'trigger ' .. event)
 return lane_keep(lane, number, digest, {'ok', before[1] and 'replaced' or 'new'})

@@ -16,8 +16,8 @@
 -- ARGV[7]  bell      the bell it will wait on, or '' if it does not wait
 -- ARGV[8]  block     ms it will wait before it looks again by itself
 -- ARGV[9]  listed    '1' when its last turn may have registered it idle
--- ARGV[10] keep_ms   age at which finished jobs are trimmed
--- ARGV[11] keep      finished jobs kept of each state
+-- ARGV[10] keep_ms   age at which finished jobs are trimmed, where nobody has said otherwise (see keep)
+-- ARGV[11] keep      finished jobs kept of each state, likewise
 -- ARGV[12] count     reports that follow, at most 256
 -- ARGV[13] reports   each: id, token, outcome, ms, result (kept for ms; -1: by its order), fields, then that many words for the job's
 --                    hash; jobs, then that many jobs in the words that submit takes, accepted if it succeeded or was
@@ -40,9 +40,9 @@ local FIRST = 13
 local token = string.sub(lane, #ns + 6) .. ':' .. number
 
 -- A repeat: the states that were told, and the jobs that are still this request's.
-local offered = redis.call('MGET', lane, ns .. 'offer:' .. offer, ns .. 'paused')
+local offered = redis.call('MGET', lane, ns .. 'offer:' .. offer, ns .. 'paused', ns .. 'keep')
 local known = lane_reads(offered[1], number, digest)
-halted = offered[3] and true or false
+halted, kept_text = offered[3] and true or false, offered[4] or ''
 if known then
   if known[1] ~= 'ok' then return known end
   local states = {}

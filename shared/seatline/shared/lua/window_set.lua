@@ -1,7 +1,7 @@
 -- window_set: say when jobs of a type may start (T9), or lift that; a worker sets the next times of a window that has
 -- closed. Outside them the type's jobs wait as if it were paused.
 --
--- Needs    _base _lane _bells _lines _seats
+-- Needs    _base _lane _bells _lines _seats _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane
@@ -43,5 +43,8 @@ else
   type_lapses(type)  -- what it holds back claims no seats
   seats_done()
 end
-if by ~= '' then redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'window', type, 'by', by) end
+if by ~= '' then
+  redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'window', type, 'by', by)
+  audit(ns .. 'acts', by, window == '' and 'open at any time' or 'set the window', 'type ' .. type, window)
+end
 return lane_keep(lane, number, digest, {'ok', before})
