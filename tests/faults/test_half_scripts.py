@@ -33,7 +33,7 @@ TEXTS = re.compile(r"seq|alarm|token:.*|lane:.*|pool:[^:]+:(in_use|refused)|job:
 #: not among them: lanes, tokens; nor the sequence, but for the next step of an order.
 HALF = {
     "about", "acts", "alarm", "audit", "bell", "events", "expiring", "finished", "heads", "idle", "job", "job:attempts",
-    "job:events", "job:history", "offers", "pool", "pool:in_use", "pool:sessions", "pool:waiting", "pools", "programs",
+    "job:events", "job:history", "offers", "pool", "pool:sessions", "pool:waiting", "pools", "programs",
     "ready", "schedule", "scheduled", "schedules", "seq", "type", "types", "worker", "workers", "chain", "chain:held",
     "chain:started", "chain:waiting", "chains", "deep", "happened", "lost", "trigger", "order", "order:data",
     "order:each", "order:history", "orders",
