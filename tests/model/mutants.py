@@ -261,7 +261,7 @@ MUTANTS = [
     Mutant(
         "attempts-forgotten",
         "_settle",
-        "redis.call('RPUSH', key .. ':attempts', now .. ' ' .. report.result)",
+        "redis.call('RPUSH', key .. ':attempts', now .. ' ' .. told)",
         "",
         "nobody can tell why the first attempts failed",
     ),
@@ -645,7 +645,7 @@ EVENT_MUTANTS = [
     ),
     Mutant(
         "facts-untold",
-        "_finish",
+        "_facts",
         "redis.call('ZADD', ns .. 'schedules', now, 'event:' .. event)",
         "",
         "no worker hears of a failure",
@@ -659,14 +659,14 @@ EVENT_MUTANTS = [
     ),
     Mutant(
         "own-facts-untold",
-        "_finish",
-        "newly_told[#newly_told + 1] = 'event:' .. event",
+        "_facts",
+        "self.told[#self.told + 1] = 'event:' .. event",
         "",
         "a lone worker tells of a failure at its next look only",
     ),
     Mutant(
         "depth-not-counted",
-        "_finish",
+        "_facts",
         "depth = tonumber(depth or 0) + 1",
         "depth = 1",
         "a job whose failure triggers it again never comes to an end",

@@ -239,8 +239,8 @@ local function orders()
   -- What a trigger of its end is to hear of (Q20).
   function self.tell_of_end(o, state)
     for _, event in ipairs(state == 'failed' and {'order.finished', 'order.failed'} or {'order.finished'}) do
-      if is_triggered(event) then
-        happened(event, 0, {'order', 'chain', 'state', 'error', 'step', 'title', 'tenant'},
+      if facts().is_triggered(event) then
+        facts().happened(event, 0, {'order', 'chain', 'state', 'error', 'step', 'title', 'tenant'},
           {o.id, o.chain, state, state == 'failed' and o.error, state == 'failed' and o.error_step, o.title, o.tenant})
       end
     end

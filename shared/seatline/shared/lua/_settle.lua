@@ -33,12 +33,13 @@ end
 -- nil and the one in which it ends instead.
 local function run_again(report)
   local id, key = report.id, ns .. 'job:' .. report.id
-  local job = redis.call('HMGET', key, 'type', 'uses', 'priority', 'attempt', 'cancel', 'expires')
+  local job = redis.call('HMGET', key, 'type', 'uses', 'priority', 'attempt', 'cancel', 'expires', 'worker', 'started')
   if job[5] then return nil, 'cancelled' end
   if report.outcome ~= 'retry' then
     if not (job[1] and job[3]) then return nil, 'interrupted' end  -- a damaged record
     redis.call('HSET', key, 'state', 'ready', 'attempt', (job[4] or 1) - 1)
     line_up(id, job[1], job[2], job[3], job[6])
+    note_run(id, job[4], job[7], job[8], report.outcome == 'returned' and 'handed back, not begun' or 'handed back')
     return 'ready'
   end
   if not (job[1] and job[3]) then return nil, 'failed' end
@@ -47,7 +48,8 @@ local function run_again(report)
     note(id, 'not run again: the next attempt would begin after the moment until which it may start')
     return nil, 'failed'
   end
-  redis.call('RPUSH', key .. ':attempts', now .. ' ' .. report.result)
+  local told = string.gsub(report.result, ': ', ' from ' .. (job[8] or now) .. ': ', 1)
+  redis.call('RPUSH', key .. ':attempts', now .. ' ' .. told)
   redis.call('LTRIM', key .. ':attempts', -20, -1)
   if due <= now then
     redis.call('HSET', key, 'state', 'ready', unpack(ARGV, report.at, report.last))
@@ -69,7 +71,7 @@ local function emit_events(id, emits)
     for k = at + HEAD + 2, at + HEAD - 2 + tonumber(ARGV[at]), 2 do
       names[#names + 1], values[#values + 1] = ARGV[k], ARGV[k + 1]
     end
-    if is_triggered(event) then happened(event, depth, names, values, id) end
+    if facts().is_triggered(event) then facts().happened(event, depth, names, values, id) end
   end
 end
 

@@ -27,6 +27,17 @@ local function is_chosen(state, finished, states, moment)
   return moment == '' or tonumber(finished or 0) <= tonumber(moment)
 end
 
+-- A run that has left nothing else behind: which it was, whose, since when, and what came of it. Of those that follow each other
+-- with the same end, as where the licence server refuses again and again, the last is told.
+local function note_run(id, attempt, worker, started, what, ended_at)
+  local key = ns .. 'job:' .. id .. ':history'
+  local line = (ended_at or now) .. ' attempt ' .. (attempt or '?') .. ' by ' .. (worker or '?') .. ' from ' .. (started or '?') .. ': ' .. what
+  local last = redis.call('LINDEX', key, -1) or ''
+  if what == 'handed back, not begun' and string.sub(last, -#what) == what then redis.call('LTRIM', key, 0, -2) end
+  redis.call('RPUSH', key, line)
+  redis.call('LTRIM', key, -100, -1)
+end
+
 -- One line of a job's history: when, what, by whom.
 local function note(id, text)
   local key = ns .. 'job:' .. id .. ':history'

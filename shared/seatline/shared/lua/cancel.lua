@@ -1,6 +1,6 @@
 -- cancel: end waiting jobs at once; ask running ones to stop (Q23).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _audit
+-- Needs    _base _lane _bells _lines _seats _facts _finish _kept _withdraw _accept _elements _runs _steps _straight _orders _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

@@ -2,7 +2,7 @@
 -- them. If the step is skipped, those whose job waits pass it too, whoever could run that. Workers are told of it like of a
 -- schedule. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
+-- Needs    _base _bells _lines _seats _facts _finish _withdraw _accept _elements _runs _steps _straight _orders
 --
 -- KEYS[1]  about     the namespace's hash
 --

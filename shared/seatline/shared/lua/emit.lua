@@ -1,6 +1,6 @@
 -- emit: accept the jobs of a trigger for some events, all of them or none (Q20), if it still is as it was read.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _cause _supersede _submit
+-- Needs    _base _lane _bells _lines _seats _facts _finish _kept _withdraw _lacking _accept _cause _supersede _submit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

@@ -2,7 +2,7 @@
 -- fired by another worker meanwhile, is left as it is, so no moment is fired twice (T7); jobs and next moment are written
 -- together, so none is lost either.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start
+-- Needs    _base _lane _bells _lines _seats _facts _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

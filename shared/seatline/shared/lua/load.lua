@@ -1,7 +1,7 @@
 -- load: accept the next jobs of a load, all of the call or none, and note in the same step which line that was (Q4).
 -- Whoever sends it again, or begins again, is told where the load is: the lines are its numbers, so it needs no lane.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _lacking _accept _supersede _submit
+-- Needs    _base _bells _lines _seats _facts _finish _kept _withdraw _lacking _accept _supersede _submit
 --
 -- KEYS[1]  about     the namespace's hash
 --

@@ -1,6 +1,6 @@
 -- order_start: start an order of a chain, now or at a moment to come (T1, O9, O10).
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start
+-- Needs    _base _lane _bells _lines _seats _facts _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

@@ -2,7 +2,7 @@
 -- them has changed. A live holder would have renewed meanwhile. So it is with workers that are silent, if something is
 -- triggered by that: they are lost, once (Q20). Idempotent by comparison: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders
+-- Needs    _base _bells _lines _seats _facts _finish _kept _withdraw _accept _elements _runs _steps _straight _orders
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -39,7 +39,7 @@ local function lose(worker, deadline)
   if redis.call('ZREM', ns .. 'workers', worker) == 0 then return 'alive' end
   redis.call('ZREMRANGEBYSCORE', ns .. 'lost', '-inf', now - 86400000)
   redis.call('ZADD', ns .. 'lost', deadline, worker)
-  if is_triggered('worker.lost') then happened('worker.lost', depth_of(worker), {'worker', 'until'}, {worker, deadline}) end
+  if facts().is_triggered('worker.lost') then facts().happened('worker.lost', depth_of(worker), {'worker', 'until'}, {worker, deadline}) end
   return 'lost'
 end
 
@@ -50,7 +50,7 @@ for at = FIRST, #ARGV - 3, 4 do
   if kind == 'job' then
     local score = tonumber(redis.call('ZSCORE', ns .. 'running', a) or -1)
     local job = redis.call('HMGET', ns .. 'job:' .. a, 'state', 'token', 'seats', 'listeners', 'if_lost', 'losses',
-      'type', 'uses', 'priority', 'cancel', 'worker', 'expires', 'order', 'depth')
+      'type', 'uses', 'priority', 'cancel', 'worker', 'expires', 'order', 'depth', 'attempt', 'started')
     if score == deadline and score <= now and job[1] == 'running' and job[2] == b then
       taken[#words] = job
       out[#out + 1] = a
@@ -78,11 +78,11 @@ for i = 1, #words do
   elseif job then
     local losses, worker, why = tonumber(job[6] or 0) + 1, job[11] or '?', nil
     if job[3] then free_seats(job[3], 'job:' .. a .. ':' .. b) end
-    if job[11] and job[14] and is_triggered('worker.lost') then
+    if job[11] and job[14] and facts().is_triggered('worker.lost') then
       local before = tonumber(redis.call('GET', ns .. 'deep:' .. worker) or 0)
       redis.call('SET', ns .. 'deep:' .. worker, math.max(before, tonumber(job[14])), 'PX', 86400000)
     end
-    redis.call('RPUSH', ns .. 'job:' .. a .. ':history', now .. ' lost by worker ' .. worker)
+    note_run(a, job[15], worker, job[16], 'lost')
     if job[10] then
       words[i] = 'cancelled'
       finish(a, 'cancelled', job[4], {'losses', losses})

@@ -1,6 +1,6 @@
 -- remove: forget jobs that wait or have ended. A running one is refused (Q23): cancel it first.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _audit
+-- Needs    _base _lane _bells _lines _seats _facts _finish _withdraw _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

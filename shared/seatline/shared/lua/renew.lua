@@ -1,7 +1,7 @@
 -- renew: keep a worker's presence and the leases of all its jobs, and bring back what is asked of it. Also takes bites of
 -- the common work (promote, trim) and a first look at leases that seem expired. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _promote
+-- Needs    _base _bells _lines _seats _facts _finish _kept _withdraw _accept _elements _runs _steps _straight _orders _promote
 --
 -- KEYS[1]  about     the namespace's hash
 --
@@ -66,7 +66,7 @@ for i = 2, #(ended.expired or {}), 2 do
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
 for _, state in ipairs({'succeeded', 'skipped', 'failed', 'cancelled', 'expired', 'interrupted'}) do
-  trim(state, keep_ms, keep, 500)
+  retention().trim(state, keep_ms, keep, 500)
 end
 orders().trim(keep_ms, keep, 20)
 
@@ -80,7 +80,7 @@ for i = 1, #late, 2 do
   suspects[#suspects + 1] = {'session', string.match(late[i], '^[^|]+'), string.match(late[i], '|(.*)$'), late[i + 1]}
 end
 -- A worker that is silent matters to nobody but who is to be told of it.
-if is_triggered('worker.lost') then
+if facts().is_triggered('worker.lost') then
   late = redis.call('ZRANGEBYSCORE', ns .. 'workers', '-inf', now, 'WITHSCORES', 'LIMIT', 0, 64)
   for i = 1, #late, 2 do suspects[#suspects + 1] = {'worker', late[i], '', late[i + 1]} end
 end

@@ -28,7 +28,7 @@ for i = FIRST, #ARGV do
   local id = ARGV[i]
   local key = ns .. 'job:' .. id
   local job = redis.call('HMGET', key, 'state', 'finished', 'type', 'uses', 'priority', 'error_type', 'error', 'attempt',
-    'worker', 'traceback', 'cancel', 'order', 'unique')
+    'worker', 'traceback', 'cancel', 'order', 'unique', 'started')
   local state, unique = job[1], job[13]
   local other = unique and redis.call('GET', ns .. 'unique:' .. unique)
   if not (state and job[3] and job[5]) then
@@ -45,11 +45,14 @@ for i = FIRST, #ARGV do
       redis.call('HSET', key, 'listeners', '=' .. unique)
     end
     leave_end(id, state, job[3])
+    local failed = job[7] and state ~= 'expired' and (state ~= 'cancelled' or job[11])
+    if job[14] and not failed then note_run(id, job[8], job[9], job[14], state, job[2]) end
     note(id, 'resubmitted by ' .. by .. ' after ' .. state .. ' at attempt ' .. (job[8] or 0)
       .. (job[7] and ': ' .. (job[6] or '') .. ' ' .. job[7] or ''))
-    if job[7] and state ~= 'expired' and (state ~= 'cancelled' or job[11]) then
+    if failed then
       -- Of one that ended while it waited for its next attempt it is there already. The text is attempt_text's, in job.py.
-      redis.call('RPUSH', key .. ':attempts', now .. ' attempt ' .. (job[8] or 0) .. ' by ' .. (job[9] or '?') .. ': '
+      redis.call('RPUSH', key .. ':attempts', (job[2] or now) .. ' attempt ' .. (job[8] or 0) .. ' by ' .. (job[9] or '?')
+        .. (job[14] and ' from ' .. job[14] or '') .. ': '
         .. (job[6] or '?') .. '\n  ' .. string.gsub(string.sub(job[7], 1, 2000), '\n', '\n  ') .. '\n\n'
         .. string.sub(job[10] or '', -4000))
       redis.call('LTRIM', key .. ':attempts', -20, -1)

@@ -1,6 +1,6 @@
 -- schedule_act: pause a schedule, resume or remove it, or run it once now, beside its plan. What it has enqueued goes on.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start _audit
+-- Needs    _base _lane _bells _lines _seats _facts _finish _withdraw _lacking _accept _elements _runs _steps _straight _orders _start _audit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

@@ -2,7 +2,7 @@
 -- it counts as live (Q15); it stands among the idle with no slot to be rung for, so its jobs' claims on seats count (S6)
 -- and nobody rings it in place of one that can come. Idempotent by nature: unnumbered.
 --
--- Needs    _base _bells _lines _seats _finish _withdraw _accept _elements _runs _steps _straight _orders _promote _reserve _idle
+-- Needs    _base _bells _lines _seats _facts _finish _withdraw _accept _elements _runs _steps _straight _orders _promote _reserve _idle
 --
 -- KEYS[1]  about     the namespace's hash
 --

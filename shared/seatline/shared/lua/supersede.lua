@@ -1,6 +1,6 @@
 -- supersede: as submit, for jobs of which some take the place of a waiting one with the same key: that ends as skipped.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _lacking _accept _supersede _submit
+-- Needs    _base _lane _bells _lines _seats _facts _finish _kept _withdraw _lacking _accept _supersede _submit
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the client's lane

@@ -2,7 +2,7 @@
 -- for its free slots, with their seats. A worker that finds too little is registered idle in the same step, so no
 -- wake-up falls between.
 --
--- Needs    _base _lane _bells _lines _seats _finish _withdraw _accept _supersede _elements _runs _steps _straight _orders _promote _reserve _settle _idle
+-- Needs    _base _lane _bells _lines _seats _facts _finish _kept _withdraw _accept _supersede _elements _runs _steps _straight _orders _promote _reserve _settle _idle
 --
 -- KEYS[1]  about     the namespace's hash
 -- KEYS[2]  lane      the worker's lane; lane:number is the token of what it reserves
@@ -86,17 +86,16 @@ if listed or number % 16 == 0 then expire(100) end
 local planned = (listed or bell == '' or number % 4 == 0) and promote(100) or {}
 
 -- Reserve: the least (priority, id) of all heads whose seats are free, again and again.
-local jobs, taken, again = {}, {}, false
+local jobs, taken, again, due = {}, {}, false, -1
 if not halted and (want > 0 or listed) then
   jobs, taken, again = reserve(offer, offered[2], want, worker, token, now + lease, listed)
 end
 finish_done()
 -- Every eighth turn trims what the eight have added, and more.
 if number % 8 == 0 then
-  for state in pairs(touched) do trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
+  for state in pairs(touched) do retention().trim(state, keep_ms, keep, math.min(1000, 16 * count)) end
 end
 -- Wait: too little was found.
-local due = -1
 if bell ~= '' and #jobs < want then
   due = rest(worker, offer, want - #jobs, bell, block, lease)
 elseif listed then
@@ -117,4 +116,5 @@ for i = 2, #(ended.expired or {}), 2 do
   redis.call('XADD', ns .. 'events', 'MAXLEN', '~', 10000, '*', 'expired', ended.expired[i])
 end
 lane_keep(lane, number, digest, {'ok', table.concat(states, ' '), table.concat(taken, ' ')})
-return {'ok', now, due, states, jobs, token, with_events(planned)}
+for _, name in ipairs(the_facts and the_facts.told or {}) do planned[#planned + 1] = name end
+return {'ok', now, due, states, jobs, token, planned}
