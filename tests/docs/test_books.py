@@ -2,7 +2,8 @@
 
 They exhibit O4, O5, O6, O8, O9, O10, O11, O13, O14 and O15 (chains), C1 (what a worker prints), C4 and C5 (seats and
 logins), C8 and C9 (hooks), C10, C12 (children), C13 (stopping), C15 (time-outs), C16 and Q21 (failures), C17 (what a handler
-can say), C18 (commands), Q20 (triggers), Q22 (many at once), S12 (who holds), W3 (after a restart).
+can say), C18 (commands), Q20 (triggers), Q22 (many at once), S7 and S8 (kept, used outside), S12 (who holds), W1 (why), W3
+(after a restart).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from harness.server import RealServer
 DOCS = Path(__file__).parents[2] / "docs"
 BOOKS = (
     "asyncio.md", "bulk.md", "chains.md", "doctor.md", "drawing-vault.md", "handlers.md", "history.md", "lifecycle.md",
-    "load.md", "runbook.md", "security.md", "triggers.md", "watch.md",
+    "load.md", "runbook.md", "security.md", "triggers.md", "watch.md", "why.md",
 )  # fmt: skip
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 

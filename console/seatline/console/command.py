@@ -7,12 +7,16 @@ help shows these options, the others keep theirs short.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 
 from seatline.console.target import target_of
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["Command", "Group", "output_option"]
 
@@ -20,9 +24,9 @@ T = TypeVar("T")
 
 
 def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
-    if value is None or value == 0 or context.resilient_parsing:
+    if value is None or value == 0:
         return
-    if option.name == "url":
+    if option.name == "url" and not context.resilient_parsing:
         _refuse_password(value, context)
     setattr(target_of(context), str(option.name), value)
 
@@ -64,6 +68,16 @@ class Command(click.Command):
             if not own & {name for name in param.opts if name.startswith("--")}:
                 param.opts = [name for name in param.opts if name not in own]
                 self.params.append(param)
+        for param in self.params:
+            if param.type is click.STRING:
+                param.shell_complete = partial(_complete, param)  # type: ignore[method-assign]
+
+
+def _complete(param: click.Parameter, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Tell the shell what a word may be; click's own way needs a word at each of a hundred params."""
+    from seatline.console.completion import completed  # noqa: PLC0415 - only who presses Tab
+
+    return completed(ctx, param, incomplete)
 
 
 class Group(Command, click.Group):

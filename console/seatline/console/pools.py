@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from seatline.console.command import Group, output_option
+from seatline.console.pools_external import external
 from seatline.console.pools_show import show_pool
 from seatline.console.target import Target, pass_target
-from seatline.console.values import duration
 
 if TYPE_CHECKING:
     from seatline.shared.calls.reads import PoolRecord
@@ -24,7 +24,8 @@ def pools() -> None:
     """Show and set the pools of seats."""
 
 
-pools.add_command(show_pool)
+for command in (show_pool, external):
+    pools.add_command(command)
 
 
 @pools.command("list", epilog="Example: seatline pools list")
@@ -71,21 +72,6 @@ def set_pool(target: Target, name: str, capacity: int, *, keep: int | None, keep
         pool = queue.pools[name]
     over = f"; {pool.in_use} are in use, so nobody new gets in until it fits" if pool.in_use > capacity else ""
     click.echo(f"pool {name} {'has' if new else 'now has'} {capacity} seats{over}")
-
-
-@pools.command("external", epilog="Example: seatline pools external vault 2 --for 10m")
-@_name
-@click.argument("seats", type=int)
-@click.option("--for", "ttl", type=duration, metavar="DURATION", default=300.0, help="Until told anew.  [default: 5m]")
-@pass_target
-def external(target: Target, name: str, seats: int, *, ttl: float) -> None:
-    """Tell how many seats are used outside Seatline; they are withheld for a while."""
-    from seatline.console.output import local  # noqa: PLC0415 - `seatline --help` stays fast
-
-    with target.queue() as queue:
-        queue.pools.external(name, seats, ttl=ttl)
-        pool = queue.pools[name]
-    click.echo(f"pool {name}: {pool.external} of {pool.capacity} seats are withheld until {local(pool.external_until)}")
 
 
 @pools.command("remove", epilog="Example: seatline pools remove vault")

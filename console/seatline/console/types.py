@@ -10,6 +10,7 @@ import click
 
 from seatline.console.command import Group, output_option
 from seatline.console.target import Target, pass_target
+from seatline.console.types_show import show_type
 
 if TYPE_CHECKING:
     from seatline.producer import Queue
@@ -25,6 +26,9 @@ _all = click.option("--all", "every", is_flag=True, help="The whole namespace in
 @click.group(cls=Group, epilog="Example: seatline types list")
 def types() -> None:
     """List, pause and resume job types."""
+
+
+types.add_command(show_type)
 
 
 @dataclass(frozen=True, slots=True)

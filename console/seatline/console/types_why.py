@@ -52,7 +52,7 @@ def _tell(name: str, lines: Sequence[LineWhy]) -> None:
             )
             otherwise = "One that came now would start at once."
         else:
-            what = "" if line.uses is None else f" and use {line.uses.replace(',', ', ')}"
+            what = "" if line.uses is None else f", using {line.uses.replace(',', ', ')}"
             waits = "1 job waits" if line.waiting == 1 else f"{line.waiting:,} jobs wait"
             click.echo(
                 f"type {name}: {waits}{what}; the next is job {int(line.next.id)} (priority {line.next.priority})"
