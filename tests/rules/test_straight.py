@@ -53,10 +53,9 @@ def flows(queue: Queue, steps: StepWorker) -> None:
     queue.pools.set("vault", 2)
     for chain in CHAINS:
         queue.define(chain)
-        for number, more in enumerate(
-            [{}, {"title": "Door"}, {"tenant": "North"}, {"title": "Roof", "tenant": "South"}]
-        ):
-            queue.start(chain.name, {"file": f"{number}.dwg"}, id=f"{chain.name}-{number}", **more)
+        for number in range(4):
+            title, tenant = [None, "Door"][number % 2], [None, "North"][number // 2]
+            queue.start(chain.name, {"file": f"{number}.dwg"}, id=f"{chain.name}-{number}", title=title, tenant=tenant)
     queue.chains.stop("gated", "b")
     queue.chains.skip("gated", "c")
     queue.order("plain-1").skip("b")
