@@ -38,7 +38,8 @@ LINES: dict[str, tuple[str, int]] = {
     **dict.fromkeys(
         (
             "jobs list", "jobs list --state failed -o json", "jobs show 2", "jobs why 2", "jobs log 1", "jobs failures",
-            "orders list", "orders show my", "orders why my", "types list", "pools list", "pools show vault", "workers list",
+            "orders list", "orders show my", "orders why my", "types list", "types show free",
+            "jobs why --type free", "pools list", "pools show vault", "workers list",
             "workers show w1", "workers ping w1", "chains list", "chains show c", "schedules list", "schedules next",
             "triggers list", "triggers show e", "verify",
         ),
@@ -61,7 +62,8 @@ LINES: dict[str, tuple[str, int]] = {
             "jobs remove 1", "jobs resubmit 1", "jobs move 2 --priority 3", "jobs close", "jobs reopen",
             "jobs require-tenant", "orders suspend my", "orders skip my two", "orders goto my two", "orders reset my",
             "orders cancel my", "orders remove my", "types pause free", "types resume paused", "pools set vault 9",
-            "pools set fresh 1", "pools external vault 1", "pools remove spare", "chains define d.toml", "chains stop c",
+            "pools set fresh 1", "pools external vault 1",
+            "pools external vault --exec 'echo 1'", "pools remove spare", "chains define d.toml", "chains stop c",
             "chains start c", "chains skip c two", "schedules add weekly free --every 1m", "schedules pause nightly",
             "schedules resume nightly", "schedules run nightly", "schedules remove nightly", "triggers set f free",
             "triggers remove e", "workers pause w1", "workers resume w1", "workers stop w1", "scripts load",
