@@ -161,7 +161,9 @@ def test_params_and_title(queue: Queue, start: Start, inbox: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "Missing option '--type'"),
+        ([], "a file becomes a job of a type, or an order of a chain: say --type or --chain, one of both."),
+        (["--type", "t", "--chain", "c"], "a file becomes a job of a type, or an order of a chain"),
+        (["--chain", "a b"], "chain: 'a b' is not a name"),
         (["--type", "a b"], "type: 'a b' is not a name"),
         (["--type", "t", "--then", "burn"], "then: 'burn' is neither keep nor move:DIR nor delete."),
         (["--type", "t", "--param", "x"], "'x' is neither name=value nor name:=JSON"),

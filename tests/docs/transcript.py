@@ -55,6 +55,7 @@ VARIES: Final = [
         r"\b[\w.-]+@[\w.-]+",
         r"\bafter [\d.]+s\b",
         r"\bload:[0-9a-f]{12}\b",
+        r"(?<=\.)[a-z2-7]{16}\b",
     )
 ]
 #: Lines that only look.

@@ -38,6 +38,7 @@ LINES: dict[str, tuple[str, int]] = {
     **dict.fromkeys(
         (
             "jobs list", "jobs list --state failed -o json", "jobs show 2", "jobs why 2", "jobs log 1", "jobs failures",
+            "jobs history 1", "jobs keep", "audit", "report", "report -o json", "report --html report.html",
             "orders list", "orders show my", "orders why my", "types list", "types show free",
             "jobs why --type free", "pools list", "pools show vault", "workers list",
             "workers show w1", "workers ping w1", "chains list", "chains show c", "schedules list", "schedules next",
@@ -48,7 +49,7 @@ LINES: dict[str, tuple[str, int]] = {
     **dict.fromkeys(
         (
             "enqueue free n=1", "load lines.jsonl", "triggers emit e", "orders start c", "jobs cancel 2",
-            "watch folder --type free --once --settle 0s",
+            "watch folder --type free --once --settle 0s", "watch folder --chain c --once --settle 0s",
         ),
         ("producer", 0),
     ),
@@ -67,6 +68,7 @@ LINES: dict[str, tuple[str, int]] = {
             "chains start c", "chains skip c two", "schedules add weekly free --every 1m", "schedules pause nightly",
             "schedules resume nightly", "schedules run nightly", "schedules remove nightly", "triggers set f free",
             "triggers remove e", "workers pause w1", "workers resume w1", "workers stop w1", "scripts load",
+            "jobs keep --state failed --for 3d", "jobs keep --state failed --lift",
         ),
         ("admin", 0),
     ),

@@ -165,10 +165,11 @@ def inbox(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_watch(queue: Queue, inbox: Path, tmp_path: Path) -> MakeWatch:
-    """Make watches for the type ``t`` with a short settle time, all with one memory."""
+    """Make watches for the type ``t``, or a chain, with a short settle time, all with one memory."""
 
     def make(**options: Any) -> Watch:
         given = {"settle": SETTLE, "interval": 0.05, "memory": tmp_path / "memory.db", **options}
-        return Watch(given.pop("queue", queue), given.pop("folder", inbox), given.pop("type", "t"), **given)
+        type_ = given.pop("type", None if "chain" in given else "t")
+        return Watch(given.pop("queue", queue), given.pop("folder", inbox), type_, **given)
 
     return make

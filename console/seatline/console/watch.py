@@ -1,4 +1,4 @@
-"""``seatline watch``: make a job of every file that comes into a folder, until told to stop."""
+"""``seatline watch``: make a job, or an order, of every file that comes into a folder, until told to stop."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ Examples:
   seatline watch inbox --type drawing.check --pattern '*.dxf' --then move:done --failed move:broken
   seatline watch /mnt/scans --type scan.read --recursive --param file={path} --param kind=scan --priority 50
   seatline watch inbox --type drawing.check --by-content --once
+  seatline watch inbox --chain release --pattern '*.dxf' --then move:done
 """,
 )
 @click.argument("folder", type=click.Path())
-@click.option("--type", "type_", required=True, metavar="TYPE", help="The type of the jobs.")
+@click.option("--type", "type_", metavar="TYPE", help="Files become jobs of this type ...")
+@click.option("--chain", metavar="NAME", help="... or orders of this chain; one of both is needed.")
 @click.option("--pattern", "patterns", multiple=True, metavar="GLOB", help="Only names that match; may be given again.")
 @click.option(
     "--ignore",
@@ -58,7 +60,7 @@ Examples:
 @click.option(
     "--title", metavar="TEXT", help="A line for people, with the same fields; '' for none.  [default: {name}]"
 )
-@click.option("--by-content", is_flag=True, help="One job for a content, whatever its name and time; reads every file.")
+@click.option("--by-content", is_flag=True, help="One for each content, whatever its name and time; reads every file.")
 @click.option("--then", metavar="move:DIR|delete|keep", help="What is done after success.  [default: keep]")
 @click.option("--failed", metavar="move:DIR|keep", help="What is done after failure.  [default: keep]")
 @click.option("--every", type=duration, metavar="DURATION", help="How often to look.  [default: 1s; 10s beside events]")
@@ -76,7 +78,8 @@ Examples:
 def watch(
     target: Target,
     folder: str,
-    type_: str,
+    type_: str | None,
+    chain: str | None,
     *,
     kind: Literal["text", "json"],
     once: bool,
@@ -86,15 +89,19 @@ def watch(
     every: float | None,
     **options: Any,
 ) -> None:
-    """Make a job of every file in a folder.
+    """Make a job of every file in a folder, or an order.
 
-    Each version of a file becomes one job, also across restarts and several watchers. Files that are there already are
-    taken too, the oldest first. A folder or server that is away is waited for. SIGTERM and Ctrl-C end it; files whose jobs are
-    not over are found again at the next start.
+    Each version of a file becomes one job of TYPE, or one order of the chain NAME, also across restarts and several watchers.
+    Files that are there already are taken too, the oldest first. A folder or server that is away is waited for. SIGTERM and
+    Ctrl-C end it; files whose jobs or orders are not over are found again at the next start.
 
-    Exit code 0: told to stop, or --once is done. 1: --once had to leave a file, or found no folder. 2: an option is wrong.
-    69: no server at the start.
+    Exit code 0: told to stop, or --once is done. 1: --once had to leave a file, or found no folder; or there is no such chain.
+    2: an option is wrong. 69: no server at the start.
     """
+    if (type_ is None) == (chain is None):
+        raise click.UsageError(
+            "a file becomes a job of a type, or an order of a chain: say --type or --chain, one of both."
+        )
     from seatline.console.log_lines import log_lines  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.producer import Queue  # noqa: PLC0415 - as above
     from seatline.producer.watch import Watch  # noqa: PLC0415 - as above
@@ -108,7 +115,12 @@ def watch(
     deadline = None if os.environ.get("SEATLINE_DEADLINE") else DEADLINE
     with Queue(target.url, namespace=target.namespace, tenant=target.tenant, deadline=deadline) as queue:
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each event
-        watch = Watch(queue, folder, type_, params=params_of(None, params) if params else None, interval=every, **given)
+        given |= {"params": params_of(None, params) if params else None, "interval": every}
+        watch: Watch[Any] = (
+            Watch(queue, folder, type_, **given)
+            if type_ is not None
+            else Watch(queue, folder, chain=chain or "", **given)
+        )
         with _stopping(watch):
             if not once:
                 watch.run()

@@ -1,8 +1,9 @@
-"""Watch a folder: each version of each file becomes a job, once, whoever watches and however often it is killed.
+"""Watch a folder: each version of each file becomes a job, or an order, once, whoever watches and however often it is killed.
 
 Terms: a *version* of a file is its path, size and time of change (or its content, if that is to count). A version *counts* when
 two looks that are at least the settle time apart, and all between, have seen the same. It is *taken* when it has a job. The
-job's token is made from the type and the version.
+job's token is made from the type and the version. With a chain in place of the type it is an order, whose id is made from
+chain and version; what is said of jobs and tokens holds for orders and ids (:mod:`watch_work`).
 
 Who is authoritative: the queue. A version is taken by enqueuing its job with its token, and a token is accepted once; so
 it does not matter who else watches the folder, or that we were killed just before or just after. A look begins with nothing
@@ -17,7 +18,7 @@ What happens at each failure:
   of the older one's end is not done to the newer one
 * the folder is away: it is waited for; what was known of its files stays known
 * the server is away: it is waited for. If it has lost a job in a crash, its file is taken again
-* a job was removed by a person: its file is left
+* a job was removed by a person: its file is left. An order that a person has replaced is the version's as before
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Unpack, cast, overload
 
 from seatline.producer.watch_ends import ending_of
 from seatline.producer.watch_events import FolderEvents
@@ -37,13 +38,14 @@ from seatline.producer.watch_files import File, Said, told
 from seatline.producer.watch_folder import IGNORED, Folder, Version, shown
 from seatline.producer.watch_jobs import WatchedJobs
 from seatline.producer.watch_memory import Memory
-from seatline.producer.watch_params import PARAMS, Template, digest_of, token_of
-from seatline.shared.config import check_name
-from seatline.shared.errors import Closed, Conflict, InvalidInput, OutcomeUnknown, ServerError
-from seatline.shared.job import BULK_PRIORITY, check_priority
+from seatline.producer.watch_params import PARAMS, Template, digest_of, order_id_of
+from seatline.producer.watch_work import H, WatchOptions, Work, work_of
+from seatline.shared.errors import Closed, InvalidInput, NoSuchChain, OutcomeUnknown, ServerError
+from seatline.shared.job import BULK_PRIORITY
 
 if TYPE_CHECKING:
     from seatline.producer.handle import JobHandle
+    from seatline.producer.orders import OrderHandle
     from seatline.producer.queue import Queue
 
 __all__ = ["Watch"]
@@ -60,13 +62,14 @@ FOLLOW: Final = 1.0
 REST: Final = 4
 
 
-class Watch:
-    """Takes the files of a folder, and follows their jobs.
+class Watch(Generic[H]):
+    """Takes the files of a folder, and follows their jobs, or orders.
 
     Args:
         queue: where to.
         folder: it may come later.
         type: of the jobs.
+        chain: of the orders, in place of ``type``; what is said of jobs below is true of orders then.
         patterns: names that count, such as ``["*.dxf"]``, whatever their case; none given: all.
         ignore: names that do not, of files and folders: hidden and temporary ones by default.
         recursive: also the folders in it. Symlinks to folders are not followed.
@@ -76,14 +79,14 @@ class Watch:
         priority: 100 by default (Q4).
         tenant: of the jobs.
         title: of the jobs, with the same fields; None: none.
-        by_content: one job for a content, whatever its name and time; every new file is read.
+        by_content: one for a content, whatever its name and time; every new file is read.
         then: what is done with a file whose job has succeeded or was skipped: ``keep``, ``delete`` or ``move:DIR``.
         failed: likewise if it failed, was cancelled or expired: ``keep`` or ``move:DIR``.
         interval: seconds between looks; by default 1, or 10 if ``watchfiles`` tells of changes.
         memory: a file that remembers what was done of files that are kept; by default one in the state folder of this user.
 
     Attributes:
-        taken: how many new jobs it has enqueued.
+        taken: how many new jobs it has enqueued, or orders started.
         away: why the folder could not be read at the last look, or None.
         complaints: path -> what is wrong with it, of what was left.
 
@@ -92,12 +95,35 @@ class Watch:
 
     """
 
+    @overload
     def __init__(
-        self,
+        self: Watch[JobHandle],
         queue: Queue,
         folder: str | os.PathLike[str],
         type: str,
         *,
+        chain: None = None,
+        **options: Unpack[WatchOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Watch[OrderHandle],
+        queue: Queue,
+        folder: str | os.PathLike[str],
+        type: None = None,
+        *,
+        chain: str,
+        **options: Unpack[WatchOptions],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        queue: Queue,
+        folder: str | os.PathLike[str],
+        type: str | None = None,
+        *,
+        chain: str | None = None,
         patterns: Sequence[str] = (),
         ignore: Sequence[str] = IGNORED,
         recursive: bool = False,
@@ -113,8 +139,8 @@ class Watch:
         memory: str | os.PathLike[str] | None = None,
     ) -> None:
         path = os.path.abspath(Path(folder))  # noqa: PTH100 - unlike resolve() it keeps the names of links
-        self._queue, self._type, self._priority = queue, check_name("type", type), check_priority(priority)
-        self._tenant = None if tenant is None else check_name("tenant", tenant)
+        self._queue = queue
+        self._work = cast("Work[H]", work_of(queue, type, chain, priority, tenant))
         endings = ending_of("then", then, path), ending_of("failed", failed, path, delete=False)
         apart = [ending.folder for ending in endings if ending.folder]
         self._folder = Folder(path, patterns=patterns, ignore=ignore, recursive=recursive, apart=apart)
@@ -122,19 +148,30 @@ class Watch:
         self._interval = None if interval is None else _seconds("interval", interval)
         self._template, self._by_content = Template(PARAMS if params is None else params, title), by_content
         self._reads = by_content or self._template.wants_digest
-        self._memory, self._said = Memory(memory), Said(type)
-        self._jobs = WatchedJobs(queue.store, self._memory, self._said, *endings)
+        self._memory, self._said = Memory(memory), Said(self._work.noun, self._work.kind, self._work.of)
+        self._jobs = WatchedJobs(queue.store, self._work, self._memory, self._said, *endings)
         self._files: dict[str, File] = {}
         self._unseen: dict[str, str] = {}
         self._lock = threading.Lock()
         self._wake: queues.SimpleQueue[None] = queues.SimpleQueue()  # may be put to in a signal handler
-        self._stopped = False
-        self._waits = False
+        self._stopped = self._waits = self._checked = False
         self.taken = 0
         self.away: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Watch {self._folder.path} for {self._type}>"
+        return f"<Watch {self._folder.path} for {self._work}>"
+
+    @staticmethod
+    def order_id(chain: str, path: str | os.PathLike[str], found: os.stat_result) -> str:
+        """Return the id of the order that a watch starts for this version of a file, or has started; not ``by_content``.
+
+        Args:
+            chain: its name.
+            path: of the file, by the folder as the watch was told it.
+            found: what ``os.stat(path)`` says of the version.
+
+        """
+        return order_id_of(chain, os.path.abspath(path), Version.of(found), None)[0]  # noqa: PTH100 - as in __init__
 
     @property
     def complaints(self) -> dict[str, str]:
@@ -146,21 +183,23 @@ class Watch:
         self._stopped = True
         self._wake.put(None)
 
-    def look(self) -> list[JobHandle]:
+    def look(self) -> list[H]:
         """Take one settled look: wait until what is new has stayed the same for the settle time, take it, and follow jobs.
 
         Returns at once if nothing is new. What still changes is left for the next look. A folder that is away is said in the
         log once, and in :attr:`away`.
 
         Returns:
-            the new jobs, the oldest file first.
+            the new jobs, or orders, the oldest file first.
 
         Raises:
             ServerError, OutcomeUnknown: the server cannot be had; to look again is safe.
             Closed, TenantRequired: the namespace takes no such jobs.
+            NoSuchChain: there is no chain of that name.
 
         """
         with self._lock, self._memory.open():
+            self._check()
             began = time.monotonic()
             taken = self._step()
             if any(not self._known(file) and began - file.since < self._settle for file in self._files.values()):
@@ -174,17 +213,24 @@ class Watch:
         Raises:
             ServerError: the server cannot be had at the start.
             TenantRequired: the namespace takes no such jobs.
+            NoSuchChain: there is no chain of that name at the start; one that is lost later is waited for.
 
         """
         events = FolderEvents(self._folder.path, lambda: self._wake.put(None), recursive=self._folder.recursive)
         with self._lock, self._memory.open():
             self._queue.store.meet()
-            self._said.say(logging.INFO, "watching", f"watching {shown(self._folder.path)} for {self._type}")
+            self._check()
+            self._said.say(logging.INFO, "watching", f"watching {shown(self._folder.path)} for {self._work}")
             try:
                 self._go_on(events)
             finally:
                 events.end()
             self._said.say(logging.INFO, "stopped", f"stopped; {self.taken} files were taken")
+
+    def _check(self) -> None:
+        if not self._checked:
+            self._work.check()
+            self._checked = True
 
     def _go_on(self, events: FolderEvents) -> None:
         home: tuple[int, int] | None = None
@@ -235,16 +281,16 @@ class Watch:
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
             step()
-        except (ServerError, OutcomeUnknown, Closed) as error:
+        except (ServerError, OutcomeUnknown, Closed, NoSuchChain) as error:
             if not self._waits:
                 self._said.say(logging.WARNING, "waits", f"waits: {error}")
             self._waits = True
         else:
             if self._waits:
-                self._said.say(logging.WARNING, "goes-on", "the server takes jobs again; goes on")
+                self._said.say(logging.WARNING, "goes-on", f"the server takes {self._work.noun}s again; goes on")
             self._waits = False
 
-    def _step(self) -> list[JobHandle]:
+    def _step(self) -> list[H]:
         unseen: dict[str, str] = {}
         began = time.monotonic()
         try:
@@ -290,67 +336,57 @@ class Watch:
                 self._said.withdraw(path)
                 file = self._files[path] = File(version, now)
                 if not self._by_content:
-                    file.token, file.key = token_of(self._type, path, version, None)
+                    file.token, file.key = self._work.name(path, version, None)
                     file.ended = self._memory.ended(self._jobs.creation, file.key, file.token)
 
-    def _take(self, now: float) -> list[JobHandle]:
+    def _take(self, now: float) -> list[H]:
         ready = [
             (file.version.mtime_ns, path, file)
             for path, file in self._files.items()
             if not self._known(file) and now - file.since >= self._settle
         ]
-        taken: list[JobHandle] = []
+        taken: list[H] = []
         for _, path, file in sorted(ready, key=lambda each: each[:2]):
             if self._stopped:
                 break
-            handle = self._submit(path, file)
+            handle, new = self._begin(path, file)
             if handle is not None:
                 self._said.withdraw(path)
                 file.job, file.created = handle.id, None
-                if not handle.existed:
+                if new:
                     taken.append(handle)
                     self.taken += 1
-                    self._said.of(logging.INFO, "taken", path, file, f"taken as job {int(handle.id)}")
+                    self._said.of(logging.INFO, "taken", path, file, f"taken as {self._work.said(handle.id)}")
         return taken
 
-    def _submit(self, path: str, file: File) -> JobHandle | None:
-        """Enqueue the job of a version, or find the one that it has; None: not now, or not at all."""
+    def _begin(self, path: str, file: File) -> tuple[H | None, bool]:
+        """Enqueue the job of a version, or find the one that it has; says whether it is new. None: not now, or not at all."""
         try:
             path.encode()
         except UnicodeEncodeError:
             file.refused = True
             self._said.complain(path, "its path is no Unicode text, so it cannot be a param; it is left. Rename it")
-            return None
+            return None, False
         if self._reads and file.sha256 is None:
             try:
                 file.sha256 = digest_of(path, file.version, lambda: self._stopped)
             except OSError as error:
                 self._said.complain(path, f"{told(error)}; it is left until it can be read")
             if file.sha256 is None:
-                return None
+                return None, False
         if not file.token:
-            file.token, file.key = token_of(self._type, path, file.version, file.sha256)
+            file.token, file.key = self._work.name(path, file.version, file.sha256)
             file.ended = self._memory.ended(self._jobs.creation, file.key, file.token)
         if file.ended is not None:  # done; all there may be is a job that a person has resubmitted
             file.asked = True
-            found = self._queue.find(file.token)
-            if found is not None:
-                found.existed = True
-            return found
+            return self._work.find(file.token), False
         params, title = self._template.fill(path, file.version, file.sha256)
         try:
-            return self._queue.enqueue(
-                self._type, params, priority=self._priority, tenant=self._tenant, title=title, token=file.token
-            )
-        except Conflict:  # taken by a watch with other params, or the same content under another name
-            found = self._queue.find(file.token)
-            if found is not None:
-                found.existed = True
-            return found
+            return self._work.begin(file.token, params, title)
         except InvalidInput as error:
             file.refused = True
             self._said.complain(path, f"it is left: {error}")
-            return None
+            return None, False
 
     def _known(self, file: File) -> bool:
         """Whether there is nothing to be taken."""

@@ -16,7 +16,8 @@ log = logging.getLogger("seatline.producer")
 class File:
     """One version of one file: since when it is seen (monotonic), and what became of it.
 
-    ``ended``: how its job has ended, or ``removed``; ``created`` and ``run``: of the job and the server when last seen.
+    ``token``: its name (see :mod:`watch_work`); ``job``: the id of its job, or order; ``ended``: how that has ended, or
+    ``removed``; ``created`` and ``run``: of the job and the server when last seen.
     """
 
     version: Version
@@ -35,13 +36,17 @@ class File:
 class Said:
     """Tells the log what a watch does; what is wrong with a path it says once.
 
+    Args:
+        noun: of what the files become: ``job`` or ``order``.
+        kind: ``type`` or ``chain``, and ``of``: its name; for logs in JSON.
+
     Attributes:
         wrong: path -> what is wrong with it now.
 
     """
 
-    def __init__(self, type_: str) -> None:
-        self._type = type_
+    def __init__(self, noun: str, kind: str, of: str) -> None:
+        self._noun, self._kind, self._of = noun, kind, of
         self.wrong: dict[str, str] = {}
 
     def complain(self, path: str, what: str) -> None:
@@ -56,7 +61,7 @@ class Said:
 
     def of(self, level: int, event: str, path: str, file: File, said: str) -> None:
         """Tell something of a file."""
-        self.say(level, event, f"{shown(path)}: {said}", path=path, job=file.job, type=self._type)
+        self.say(level, event, f"{shown(path)}: {said}", **{"path": path, self._noun: file.job, self._kind: self._of})
 
     def say(self, level: int, event: str, said: str, **fields: object) -> None:
         """Tell something; the fields are for logs in JSON."""

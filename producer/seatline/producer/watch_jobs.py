@@ -1,4 +1,4 @@
-"""What becomes of the jobs of watched files, and what is done with the files then."""
+"""What becomes of the jobs, or orders, of watched files, and what is done with the files then."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from seatline.producer.watch_ends import KEEP, Ending, NoTargetError, put_away
 from seatline.producer.watch_files import File, Said, told
 from seatline.producer.watch_folder import Folder
 from seatline.producer.watch_memory import Memory
+from seatline.producer.watch_work import Work
 from seatline.shared.calls import reads
 from seatline.shared.store import Store
 
@@ -23,10 +24,11 @@ FOLLOWED_AT_ONCE: Final = 1000
 
 
 class WatchedJobs:
-    """Follows the jobs of a watch.
+    """Follows the jobs of a watch, or its orders; both are called jobs here.
 
     Args:
         store: of the queue.
+        work: which of both.
         memory: where the ends of files that are kept are noted.
         said: what is told of them.
         then: what is done with a file after success.
@@ -37,8 +39,11 @@ class WatchedJobs:
 
     """
 
-    def __init__(self, store: Store, memory: Memory, said: Said, then: Ending, failed: Ending) -> None:
-        self._store, self._memory, self._said, self._then, self._failed = store, memory, said, then, failed
+    def __init__(
+        self, store: Store, work: Work[object], memory: Memory, said: Said, then: Ending, failed: Ending
+    ) -> None:
+        self._store, self._work, self._memory, self._said = store, work, memory, said
+        self._then, self._failed = then, failed
         self.creation, self._turn = "", 0
 
     def is_last(self, ended: str | None) -> bool:
@@ -60,7 +65,7 @@ class WatchedJobs:
         some = (pending[start:] + pending[:start])[:FOLLOWED_AT_ONCE]
         self._turn = start + len(some)
         store = self._store
-        found = store.read(reads.job_ends(store.keys, [file.job or "" for _, file in some]))
+        found = store.read(self._work.ends([file.job or "" for _, file in some]))
         if None in found:
             self.creation = store.meet()  # the read may have met a server that runs anew, and would not know
         contact = store.contact
@@ -73,18 +78,16 @@ class WatchedJobs:
                 ended.append((file.key, file.token, file.ended or ""))
         self._memory.note(self.creation, ended)
 
-    def _hear(self, path: str, file: File, job: reads.JobEnd | None, run: tuple[str, int | None]) -> None:
-        number = int(file.job or 0)
+    def _hear(self, path: str, file: File, job: reads.End | None, run: tuple[str, int | None]) -> None:
+        name = self._work.said(file.job or "0")
         if job is None or file.created not in {None, job.created}:
             if file.ended is not None:
                 file.job, file.asked = None, True
             elif job is not None or file.created is None or file.run != run:
-                self._said.of(
-                    logging.WARNING, "lost", path, file, f"the server has lost job {number}; it is taken again"
-                )
+                self._said.of(logging.WARNING, "lost", path, file, f"the server has lost {name}; it is taken again")
                 file.job = None
             else:
-                self._said.of(logging.WARNING, "removed", path, file, f"job {number} was removed; the file is left")
+                self._said.of(logging.WARNING, "removed", path, file, f"{name} was removed; the file is left")
                 file.ended = "removed"
             return
         file.created, file.run = job.created, run
@@ -93,11 +96,11 @@ class WatchedJobs:
         if job.state in GOOD | BAD:
             file.ended = job.state
             level = logging.INFO if job.state in GOOD else logging.WARNING
-            self._said.of(level, job.state, path, file, f"job {number} {job.state}{job.said and f': {job.said}'}")
+            self._said.of(level, job.state, path, file, f"{name} {job.state}{job.said and f': {job.said}'}")
         elif job.state == "interrupted":
             self._said.complain(
                 path,
-                f"job {number} was interrupted; `seatline jobs resubmit {number}` runs it. Until then the file is left",
+                f"{name} was interrupted; `seatline jobs resubmit {int(file.job or 0)}` runs it. Until then the file is left",
             )
         else:
             file.ended = None

@@ -1,9 +1,11 @@
-"""How a file's version becomes a job: the params and the title made from templates, and the token that names the version."""
+"""How a file's version becomes a job or an order: params and title made from templates, and the name of the version."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,13 +15,14 @@ from typing import Any, Final
 from seatline.producer.watch_folder import Version, shown
 from seatline.shared.errors import InvalidInput
 
-__all__ = ["PARAMS", "Template", "digest_of", "token_of"]
+__all__ = ["PARAMS", "Template", "digest_of", "order_id_of", "token_of"]
 
 FIELDS: Final = ("path", "name", "stem", "size", "mtime", "sha256")
 #: The params of a watch that says nothing else.
 PARAMS: Final = {"path": "{path}", "name": "{name}", "size": "{size}", "mtime": "{mtime}"}
 _CHUNK: Final = 1024 * 1024
 TITLE_MOST: Final = 200
+_STEM_MOST: Final = 40
 
 
 class Template:
@@ -45,7 +48,7 @@ class Template:
         return any("sha256" in each.names for each in (*self._params.values(), *filter(None, [self._title])))
 
     def fill(self, path: str, version: Version, sha256: str | None) -> tuple[dict[str, Any], str | None]:
-        """Return the params and the title of a job for this version of this file."""
+        """Return the params and the title of a job or an order for this version of this file."""
         name = PurePath(path).name
         facts = {
             "path": path,
@@ -97,12 +100,28 @@ class _Value:
 
 def token_of(type_: str, path: str, version: Version, sha256: str | None) -> tuple[str, bytes]:
     """Return the token that names a version for a type, and a key for the file: its path, or its content if that counts."""
-    kind = f"{type_}\0".encode()
+    named, key = _digests(f"{type_}\0", path, version, sha256)
+    return f"watch-{named.hex()}", key
+
+
+def order_id_of(chain: str, path: str, version: Version, sha256: str | None) -> tuple[str, bytes]:
+    """Return the id of a version's order in a chain, and a key for the file, likewise.
+
+    People read it, so it begins with the file's name; what follows, 80 bits, makes it the version's own. Where the content
+    counts, copies under other names have the same order: there it begins with ``content``.
+    """
+    named, key = _digests(f"chain {chain}\0", path, version, sha256)  # no type has such a name
+    stem = "content" if sha256 is not None else PurePath(path).stem
+    begins = re.sub(r"[^A-Za-z0-9_]+", "-", stem).lstrip("-_")[:_STEM_MOST].rstrip("-_") or "file"
+    return f"{begins}.{base64.b32encode(named[:10]).decode().lower()}", key
+
+
+def _digests(kind: str, path: str, version: Version, sha256: str | None) -> tuple[bytes, bytes]:
     if sha256 is not None:
-        token = _short(kind + b"content\0" + sha256.encode())
-        return f"watch-{token.hex()}", token
-    where = kind + b"path\0" + os.fsencode(path)
-    return f"watch-{_short(where + b'%c%d %d' % (0, *version)).hex()}", _short(where)
+        content = _short(kind.encode() + b"content\0" + sha256.encode())
+        return content, content
+    where = kind.encode() + b"path\0" + os.fsencode(path)
+    return _short(where + b"%c%d %d" % (0, *version)), _short(where)
 
 
 def _short(words: bytes) -> bytes:

@@ -13,7 +13,7 @@ from seatline.shared.keys import Keys
 
 __all__ = [
     "About",
-    "JobEnd",
+    "End",
     "JobLog",
     "PoolRecord",
     "Session",
@@ -27,6 +27,7 @@ __all__ = [
     "job_records",
     "log_lines",
     "name_set",
+    "order_ends",
     "page",
     "pool_records",
     "server_time",
@@ -68,27 +69,48 @@ def job_records(keys: Keys, ids: Sequence[str]) -> Read[list[JobRecord | None]]:
     return Read(commands, parse)
 
 
-class JobEnd(NamedTuple):
-    """What became of a job: its state, when it was accepted (epoch ms), and the first line of its error or reason."""
+class End(NamedTuple):
+    """What became of a job or an order: its state, when it was accepted, and the first line of its error or reason.
+
+    ``created``: epoch ms; it tells a job from another one that got the same id after a crash. The id of an order is its own, so
+    there it is 0.
+    """
 
     state: str
     created: int
     said: str
 
 
-def job_ends(keys: Keys, ids: Sequence[str]) -> Read[list[JobEnd | None]]:
+def job_ends(keys: Keys, ids: Sequence[str]) -> Read[list[End | None]]:
     """Return what became of jobs so far, and no params and results; None for those that do not exist."""
     commands: list[Command] = [
         ("HMGET", keys.job(job_id), "state", "created", "error_type", "error", "reason") for job_id in ids
     ]
 
-    def read(fields: Sequence[bytes | None]) -> JobEnd | None:
+    def read(fields: Sequence[bytes | None]) -> End | None:
         if fields[0] is None:
             return None
         state, created, kind, error, reason = (text(field) if field else "" for field in fields)
         first = (error or reason).splitlines() or [""]
-        return JobEnd(state, int(created), ": ".join(filter(None, [kind, first[0]])))
+        return End(state, int(created), ": ".join(filter(None, [kind, first[0]])))
 
+    return Read(commands, lambda replies: [read(fields) for fields in replies])
+
+
+def order_ends(keys: Keys, ids: Sequence[str]) -> Read[list[End | None]]:
+    """Return what became of orders so far; None for those that do not exist.
+
+    One that has failed in one branch and is under way in another is ``running`` here: it has not come to its end.
+    """
+
+    def read(fields: Sequence[bytes | None]) -> End | None:
+        state, error, now = (text(field) if field else "" for field in fields)
+        words = [pair.partition("=")[2] for pair in now.split()]
+        if state == "failed" and any(word.isdigit() or word == "each" for word in words):
+            state = "running"
+        return End(state, 0, (error.splitlines() or [""])[0]) if state else None
+
+    commands: list[Command] = [("HMGET", keys.order(order_id), "state", "error", "now") for order_id in ids]
     return Read(commands, lambda replies: [read(fields) for fields in replies])
 
 
