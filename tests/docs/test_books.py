@@ -20,7 +20,8 @@ from harness.server import RealServer
 DOCS = Path(__file__).parents[2] / "docs"
 BOOKS = (
     "asyncio.md", "bulk.md", "chains.md", "doctor.md", "drawing-vault.md", "handlers.md", "history.md", "lifecycle.md",
-    "load.md", "runbook.md", "security.md", "triggers.md", "watch.md", "why.md",
+    "load.md", "runbook.md", "security.md", "triggers.md", "verify.md", "watch.md",
+    "why.md",
 )  # fmt: skip
 SECTIONS = [(book, section) for book in BOOKS for section in sections_of((DOCS / book).read_text("utf-8"))]
 

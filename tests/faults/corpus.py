@@ -14,9 +14,11 @@ from typing import Any, Literal, Self
 from faults.snapshot import plain
 from harness.waiting import wait_until
 
+from seatline.console import mends
 from seatline.shared.calls import jobs, keeping, loads, orders, pools, reads, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.jobs import Chosen
+from seatline.shared.calls.repair import Mend, repair
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect, Taken, Turn
@@ -29,7 +31,7 @@ from seatline.shared.plan import chain_words
 from seatline.shared.store import Store
 from seatline.shared.times import Plan
 
-__all__ = ["CASES", "Case", "Scene", "same_answer"]
+__all__ = ["CASES", "REPAIRS", "Case", "Scene", "same_answer"]
 
 KEPT = Kept()
 OFFER = "0ff1ce"
@@ -651,6 +653,35 @@ def _keep_lifted(scene: Scene) -> Call[Any]:
     scene.do(keeping.keep("failed", "free", 60, 10, "me"))
     scene.finish()
     return keeping.keep("failed", "free", None, None, "me")
+
+
+#: Each kind of base and of write; what is written is nobody's and goes again, or is right, so that nothing is broken then.
+REPAIRS = [
+    Mend("", (("kind", "deep:z", "", "none"),), (("set", "deep:z", "", "4"), ("term", "deep:z", "", "90000"))),
+    Mend("", (("text", "deep:z", "", "=4"), ("term", "deep:z", "", "*")), (("incrby", "deep:z", "", "3"),)),
+    Mend("", (("kind", "deep:z", "", "!zset"),), (("persist", "deep:z", "", ""), ("del", "deep:z", "", ""))),
+    Mend("", (("score", "lost", "z", ""),), (("zadd", "lost", "z", "5"), ("lease", "lost", "y", "w1"))),
+    Mend("", (("score", "lost", "z", "=5.0"), ("head", "lost", "", "=z 5")), (("zrem", "lost", "z", ""),)),
+    Mend("", (("kind", "lost", "", "zset"),), (("del", "lost", "", ""),)),
+    Mend("", (("member", "pools", "z", ""),), (("sadd", "pools", "z", ""), ("srem", "pools", "z", ""))),
+    Mend("", (("field", "about", "versions", ""),), (("hset", "about", "versions", "99"),)),
+    Mend("an id more is given, and skipped", (), (("incrby", "seq", "", "1"), ("hincrby", "about", "gaps", "1"))),
+    Mend("of another kind", (("kind", "about", "", "hash"),), (("incrby", "about", "", "1"),)),
+    Mend("no number", (), (("hincrby", "about", "creation", "1"),)),
+    Mend("no set", (("member", "about", "schema", "*"),), (("del", "about", "", ""),)),
+]
+
+
+def _repair(scene: Scene) -> Call[Any]:
+    """All that a mend may be, in one call."""
+    scene.submit(Job("free"))
+    return repair(REPAIRS, "me")
+
+
+def _repair_late(scene: Scene) -> Call[Any]:
+    """All of it has been put right by somebody else."""
+    (job,) = scene.submit(Job("free"))
+    return repair([mends.placed("ready:free", job, 10), mends.listed("types", "free", "hash", "type:free")], "me")
 
 
 def _pool_set(scene: Scene) -> Call[Any]:
@@ -1514,6 +1545,8 @@ CASES = [
     Case("gate-lifted", _gate_lifted),
     Case("keep", _keep),
     Case("keep-lifted", _keep_lifted),
+    Case("repair", _repair),
+    Case("repair-late", _repair_late),
     Case("pool_set", _pool_set),
     Case("pool_remove", _pool_remove),
     Case("pool_remove-busy", _pool_remove_busy),

@@ -34,7 +34,8 @@ QueueAt = Callable[..., Queue]
 
 #: Numbered verbs go through a lane; the others are idempotent by nature or by comparison.
 NUMBERED = {
-    "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "keep", "pool_set", "pool_remove", "pool_external",
+    "submit", "turn", "cancel", "remove", "resubmit", "move", "gate", "keep", "repair", "pool_set", "pool_remove",
+    "pool_external",
     "session_open", "session_renew", "session_close", "pool_refused", "note",
     "supersede", "fire", "schedule_act", "schedule_set", "window_set", "chain_define", "chain_gate", "order_start", "order_act",
     "emit", "gather", "trigger_set", "trigger_remove",

@@ -23,7 +23,7 @@ QueueAt = Callable[..., Queue]
 #: and with it all of theirs.
 DRAIN = {
     "turn", "renew", "reap", "offer", "leave", "contact", "wait", "cancel", "remove", "resubmit", "session_renew",
-    "session_close", "pool_remove", "ask", "sleep", "pool_refused", "order_act", "order_wait", "chain_admit",
+    "session_close", "pool_remove", "ask", "sleep", "pool_refused", "order_act", "order_wait", "chain_admit", "repair",
 }  # fmt: skip
 #: They have nothing to write but that they have nothing to do.
 IDLE = {

@@ -37,15 +37,16 @@ GLOBALS = {
 ALSO = {"pool": "name", "losses": "most"}
 #: Everything the scripts send; all of it is in Redis 6.2. A new one is to be thought about: is it there, is it bounded?
 COMMANDS = {
-    "TIME", "DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "MGET", "SET", "INCRBY",
+    "TIME", "DEL", "EXISTS", "PERSIST", "PEXPIRE", "PTTL", "TYPE", "GET", "MGET", "SET", "INCRBY",
     "HGET", "HMGET", "HGETALL", "HSET", "HSETNX", "HDEL", "HEXISTS", "HSTRLEN", "HINCRBY",
-    "LINDEX", "LLEN", "LPUSH", "LRANGE", "RPUSH", "LTRIM", "SADD", "SREM", "SMEMBERS", "UNLINK", "XADD", "XDEL", "XREVRANGE",
+    "LINDEX", "LLEN", "LPUSH", "LRANGE", "RPUSH", "LTRIM", "SADD", "SISMEMBER", "SREM", "SMEMBERS", "UNLINK",
+    "XADD", "XDEL", "XREVRANGE",
     "ZADD", "ZREM", "ZCARD", "ZSCORE", "ZRANK", "ZINCRBY", "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYSCORE",
 }  # fmt: skip
 #: Scripts that end, free or forget something: a server without memory lets them through, as their first write asks for
 #: none and the rest follows. `submit` must not get through: it begins with one that asks.
 DRAINING = {"turn", "renew", "reap", "cancel", "remove", "leave", "session_close", "session_renew", "pool_remove",
-            "ask", "sleep", "pool_refused", "order_act", "chain_admit", "order_wait"}  # fmt: skip
+            "ask", "sleep", "pool_refused", "order_act", "chain_admit", "order_wait", "repair"}  # fmt: skip
 #: ... and cases of theirs that store an answer and nothing else.
 ANSWER_ONLY = {
     "turn-no_offer", "pool_remove-busy", "remove-step", "order_act-missing", "order_act-goto_running", "order_wait-ended",

@@ -13,6 +13,7 @@ from typing import Any
 
 import fakeredis
 import pytest
+from faults.corpus import REPAIRS
 from harness.server import RealServer
 from model.compare import difference
 from model.event_stories import EVENT_STORIES, Facts
@@ -26,6 +27,7 @@ from seatline.shared import scripts
 from seatline.shared.calls import jobs, keeping, loads, pools, schedules, triggers, workers
 from seatline.shared.calls.base import Call, Word
 from seatline.shared.calls.contact import contact
+from seatline.shared.calls.repair import repair
 from seatline.shared.calls.schedules import ScheduleRecord, Shot
 from seatline.shared.calls.triggers import TriggerRecord
 from seatline.shared.calls.workers import Kept, Note, Report, Suspect
@@ -236,6 +238,8 @@ CORPUS: list[tuple[str, Call[Any]] | int] = [
     ("c", jobs.move("7".zfill(16), "me", 2**53 - 1)),
     ("c", jobs.move("4".zfill(16), "me", 2)),
     ("c", jobs.move("999".zfill(16), "me", 2)),
+    ("c", repair(REPAIRS, "me")),
+    ("c", repair(REPAIRS, "me")),
     ("c", keeping.keep("failed", "plain", 0, 0, "me")),
     ("c", keeping.keep("failed", "", 60, 1, "me")),
     ("c", keeping.keep("failed", "", 60, 1, "me")),

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from seatline.console.invariants import broken, conservation
 from seatline.console.moment import PLACES, Moment, names_of, read_moment
 from seatline.console.violation import Violation
-from seatline.console.walk import walk
+from seatline.console.walk import apart, walk
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
 __all__ = ["Audit", "audit"]
 
-#: Keys up to which a namespace is read whole, in some 100 ms at most.
-SMALL = 10_000
+#: Keys up to which a namespace is read whole, in some milliseconds.
+SMALL = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +73,4 @@ def _never_changed(store: Store, pool: str) -> bool:
 def _look(store: Store, names: Collection[str], *, large: bool) -> Moment:
     if not large:
         return read_moment(store, set(names))
-    few = {name for name in names if not name.startswith(("job:", "order:", "token:", "bell:", "lane:"))}
-    return read_moment(store, few, frozenset(PLACES) - {"running"})
+    return read_moment(store, apart(names), frozenset(PLACES) - {"running"})

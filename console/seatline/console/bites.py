@@ -12,7 +12,8 @@ from seatline.shared.store import Store
 
 __all__ = ["BITE", "Found", "confirmed", "record", "together"]
 
-BITE = 500
+#: Things in one MULTI: some hundred commands, so that nobody waits for it.
+BITE = 250
 
 Found = dict[str, list[Violation]]
 

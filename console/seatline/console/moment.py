@@ -26,6 +26,7 @@ __all__ = [
     "Elements",
     "Moment",
     "names_of",
+    "number",
     "order_of",
     "place_of",
     "read_moment",
@@ -46,6 +47,9 @@ JOB_FIELDS = (
     "order",
     "step",
     "element",
+    "unique",
+    "supersede",
+    "gathers",
 )
 
 SCHEDULE_FIELDS = ("version", "next", "paused", "error", "type", "chain", "after_end", "last_job")
@@ -60,13 +64,28 @@ PLACES = {
 }
 _ORDER_PLACES = frozenset(f"orders:{state}" for state in ORDER_STATES)
 _FIXED = frozenset(
-    {"about", "seq", "types", "pools", "programs", "schedules", "expiring", "chains", *PLACES, *_ORDER_PLACES}
+    {
+        "about",
+        "seq",
+        "types",
+        "pools",
+        "programs",
+        "schedules",
+        "expiring",
+        "chains",
+        "triggers",
+        *PLACES,
+        *_ORDER_PLACES,
+    }
 )
-_MANY = 10_000
+#: Keys that one SCAN looks at: few enough that nobody waits for it.
+_MANY = 2_000
 _ROUNDS = 4
 _JOB = re.compile(r"job:(\d{16})", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,16}", re.ASCII)
 _SESSIONS = re.compile(r"pool:([^:]+):sessions")
 _CHAIN_LINE = re.compile(r"chain:[^:]+:(started|waiting|held:[^:]+)")
+_SETS = frozenset({"types", "pools", "chains", "triggers"})
 _PLAN = re.compile(r"chain:[^:]+:\d+", re.ASCII)
 
 
@@ -86,12 +105,14 @@ class Moment:
     Attributes:
         asked: the keys that were asked for; of others it can say nothing.
         counted: places of which only the number of members is known.
-        expiring: until when jobs may start, or None if that was not read.
+        expiring: until when jobs that were asked for may start, or None if that was not read.
+        keyed: ``unique:<key>`` and ``newest:<key>`` -> the job that these stand for.
+        seq_text: what ``seq`` holds, None: nothing.
         sizes: how many members each place has, also where its members were not read; places of orders and lines of chains
             are among them.
         order_places: members of ``orders:<state>`` and of the lines of chains, which are order ids or end with one.
         lists: (order, step) -> its elements, where a step runs for each.
-        kinds: of the keys that there are, (PTTL, the server's complaint that it holds another kind of value or '').
+        kinds: of the keys that there are, (PTTL, the kind of value).
 
     """
 
@@ -101,6 +122,7 @@ class Moment:
 
     about: dict[str, str] = field(default_factory=dict[str, str])
     seq: int = 0
+    seq_text: str | None = None
     now: int = 0
     places: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     jobs: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
@@ -113,6 +135,7 @@ class Moment:
     schedules: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     expiring: dict[str, float] | None = None
     tokens: dict[str, str] = field(default_factory=dict[str, str])
+    keyed: dict[str, str] = field(default_factory=dict[str, str])
     orders: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     order_places: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     lists: dict[tuple[str, str], Elements] = field(default_factory=dict[tuple[str, str], Elements])
@@ -126,9 +149,11 @@ class Moment:
         """Return the keys that what was read speaks of."""
         jobs = {job_id for members in self.places.values() for job_id in members}
         jobs |= {member.split(":")[1] for _, member in self.job_sessions()}
-        jobs |= {value.partition(" ")[0] for value in self.tokens.values()}
+        jobs |= {value.partition(" ")[0] for value in self.tokens.values()} | set(self.keyed.values())
         names = {name for name in (f"job:{job_id}" for job_id in jobs) if _JOB.fullmatch(name)}
         names |= {f"token:{job['submission']}" for job in self.jobs.values() if "submission" in job}
+        names |= {f"unique:{job['unique']}" for job in self.jobs.values() if "unique" in job}
+        names |= {f"trigger:{event}" for event in self.sets.get("triggers", ())}
         for type_ in self.sets.get("types", ()):
             names |= {f"type:{type_}", f"ready:{type_}"}
             names |= {f"ready:{type_}|{uses}" for uses in self.types.get(type_, {}).get("lines", "").split()}
@@ -136,7 +161,8 @@ class Moment:
         events = {name.removeprefix("event:") for name in self.planned if name.startswith("event:")}
         events |= {name.removeprefix("happened:") for name in self.kinds if name.startswith("happened:")}
         names |= {f"{kind}:{event}" for event in events for kind in ("happened", "trigger")}
-        for pool in self.sets.get("pools", ()):
+        pools = {entry.partition("|")[0] for entry in self.programs} - {""}
+        for pool in self.sets.get("pools", set[str]()) | pools | set(self.sessions):
             names |= {f"pool:{pool}", f"pool:{pool}:sessions", f"pool:{pool}:in_use"}
         return names | self._named_of_orders()
 
@@ -172,7 +198,7 @@ class Moment:
         """Iterate over the pools of which more seats are held than there are: they were lowered, or a grant was wrong."""
         for pool, members in self.sessions.items():
             held = sum(int(seats) for seats in (member.rpartition("|")[2] for member in members) if seats.isdigit())
-            if held > int(self.pools.get(pool, {}).get("capacity", "0")):
+            if pool in self.pools and held > number(self.pools[pool].get("capacity")):
                 yield pool
 
     def all_lines(self) -> bool:
@@ -242,6 +268,11 @@ def order_of(place: str, member: str) -> tuple[str, str]:
     return order_id, number
 
 
+def number(value: str | None, otherwise: float = 0) -> float:
+    """Return the whole number that a text is; ``otherwise`` if it is none: a damaged record is told of elsewhere."""
+    return int(value) if value is not None and _NUMBER.fullmatch(value) else otherwise
+
+
 def _lines_of(chain: str, steps: Iterable[str]) -> set[str]:
     own = f"chain:{chain}"
     return {f"{own}:started", f"{own}:waiting", *(f"{own}:held:{step}" for step in steps)}
@@ -252,10 +283,11 @@ def _escaped(prefix: str) -> str:
 
 
 def _read(store: Store, names: Sequence[str], counted: frozenset[str]) -> Moment:
-    looks = [_look(store.keys, name, counted) for name in names]
+    jobs = [match[1] for match in map(_JOB.fullmatch, names) if match]
+    looks = [_look(store.keys, name, counted, jobs) for name in names]
     commands: list[Command] = [("MULTI",), ("TIME",)]
     for name, look in zip(names, looks, strict=True):
-        commands.append(("PTTL", store.keys(name)))
+        commands += [("PTTL", store.keys(name)), ("TYPE", store.keys(name))]
         if look:
             commands.append(look)
     commands.append(("EXEC",))
@@ -269,12 +301,13 @@ def _read(store: Store, names: Sequence[str], counted: frozenset[str]) -> Moment
             now=int(seconds) * 1000 + int(micros) // 1000,
         )
         for name, look in zip(names, looks, strict=True):
-            left = next(answers)
+            left, kind = next(answers), text(next(answers))
             answer = next(answers) if look else None
-            wrong = isinstance(answer, Exception)
-            if left != -2:  # noqa: PLR2004 - no such key
-                moment.kinds[name] = (left, str(answer) if wrong else "")
-            if look and not wrong:
+            if kind != "none":
+                moment.kinds[name] = (left, kind)
+            if look and name == "expiring":
+                moment.expiring = _limits(jobs, answer)
+            elif look and not isinstance(answer, Exception):
                 _keep(moment, name, answer)
         return moment
 
@@ -289,7 +322,7 @@ def _is_line(name: str) -> bool:
     return _CHAIN_LINE.fullmatch(name) is not None
 
 
-def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
+def _look(keys: Keys, name: str, counted: frozenset[str], jobs: Sequence[str]) -> Command | None:
     """Return the command that reads this key, if the checks need what it holds."""
     key, kind = keys(name), name.partition(":")[0]
     if _is_counted(name, counted):
@@ -307,8 +340,8 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
     ):
         return ("ZRANGE", key, 0, -1, "WITHSCORES")
     if name == "expiring":
-        return None if counted else ("ZRANGE", key, 0, -1, "WITHSCORES")
-    if name in {"types", "pools", "chains"}:
+        return None if counted or not jobs else ("ZMSCORE", key, *jobs)  # ended ones stand there too
+    if name in _SETS:
         return ("SMEMBERS", key)
     if kind == "schedule":
         return ("HMGET", key, *SCHEDULE_FIELDS)
@@ -316,7 +349,7 @@ def _look(keys: Keys, name: str, counted: frozenset[str]) -> Command | None:
         return ("HGETALL", key)
     if name == "events":
         return ("XLEN", key)
-    if name == "seq" or kind == "token" or (kind == "pool" and name.endswith(":in_use")):
+    if name == "seq" or kind in {"token", "unique", "newest"} or (kind == "pool" and name.endswith(":in_use")):
         return ("GET", key)
     return None
 
@@ -370,9 +403,7 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
         moment.schedules[rest] = _fields(SCHEDULE_FIELDS, answer)
     elif name == "programs":
         moment.programs = _scores(answer)
-    elif name == "expiring":
-        moment.expiring = _scores(answer)
-    elif name in {"types", "pools", "chains"}:
+    elif name in _SETS:
         moment.sets[name] = {text(member) for member in answer}
     elif name == "about":
         moment.about = _texts(answer)
@@ -383,17 +414,26 @@ def _keep(moment: Moment, name: str, answer: Any) -> None:  # noqa: C901, PLR091
     elif answer is None:
         return
     elif name == "seq":
-        moment.seq = int(answer)
+        moment.seq_text = text(answer)
+        moment.seq = int(number(moment.seq_text))
+    elif kind in {"unique", "newest"}:
+        moment.keyed[name] = text(answer)
     elif kind == "token":
         moment.tokens[rest] = text(answer)
     elif name.endswith(":in_use"):
-        moment.counters[rest.removesuffix(":in_use")] = int(answer)
+        moment.counters[rest.removesuffix(":in_use")] = int(number(text(answer), -1))
     elif answer:
         moment.pools[rest] = _texts(answer)
 
 
 def _fields(names: Sequence[str], answer: Sequence[bytes | None]) -> dict[str, str]:
     return {name: text(value) for name, value in zip(names, answer, strict=True) if value is not None}
+
+
+def _limits(jobs: Sequence[str], answer: Any) -> dict[str, float]:
+    if isinstance(answer, Exception):
+        return {}
+    return {job: float(score) for job, score in zip(jobs, answer, strict=True) if score is not None}
 
 
 def _scores(flat: Sequence[bytes]) -> dict[str, float]:

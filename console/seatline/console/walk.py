@@ -1,7 +1,10 @@
-"""Walk a large namespace in bites: its jobs, its orders, the members of its places, its tokens, its short-lived keys.
+"""Walk a large namespace in bites: the members of its places, its jobs, its orders, its tokens, its short-lived keys.
 
-A bite is read in one MULTI, so what it tells was true at once; which place to ask for a job is found out a moment
-before, and a job that has moved on meanwhile is left to others. What is broken is looked at again at once.
+A bite is read in one MULTI, so what it tells was true at once. First come the places: page by page, each member with its
+record and its score. That is all there is to most jobs. Those that no page has shown, because they moved on meanwhile or
+stand nowhere, and those that have more to them (a token, a key, an order, a lease) are then looked at with all that belongs to
+them: what to ask for is found out a moment before, and a job that has moved on since is left to others. What is broken is
+looked at again at once.
 """
 
 from __future__ import annotations
@@ -10,124 +13,216 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from seatline.console.bites import BITE, Found, confirmed, record, together
+from seatline.console.bites import Found, confirmed, record, together
 from seatline.console.invariants import (
     forgotten_token,
     intruder,
     misplaced,
+    never_given,
+    strange_key,
     strange_token,
+    unkeyed,
     unlimited,
-    wrong_key,
 )
+from seatline.console.key_invariants import orphan_part, wrong_key
 from seatline.console.moment import JOB_FIELDS, ORDER_FIELDS, Moment, place_of
 from seatline.console.order_invariants import strange_job
 from seatline.console.violation import Violation
-from seatline.console.walk_orders import members_are_orders, walk_orders
+from seatline.console.walk_orders import members_are_orders, miscounted, walk_orders
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
-__all__ = ["walk"]
+__all__ = ["apart", "walk"]
 
 _GONE = -2
-_PARTS = ("", ":history", ":attempts", ":log", ":events", ":result")
+_STAYS = -1
+_PAGE = 2000
+#: Of these each takes ten commands.
+_BITE_OF_JOBS = 100
+#: Of these there may be as many as jobs, or they come and go: they are walked, and not read in one moment.
+_WALKED = ("job:", "order:", "token:", "unique:", "newest:", "bell:", "lane:", "load:")
+#: What a place is concluded from, and what a job has that there is more to than its place: as few as will do.
+_MORE = ("submission", "expires", "order", "unique")
+_FEW = ("state", "type", "uses", "priority", "due", "finished", *_MORE)
+_FEW_BYTES = tuple(name.encode() for name in _FEW)  # a million times: nobody has to encode them
+_SIMPLE = frozenset(_FEW) - set(_MORE)
+
+
+def apart(names: Collection[str]) -> set[str]:
+    """Return the names that are read in one moment, those apart that are walked."""
+    return {name for name in names if not name.startswith(_WALKED)}
 
 
 def walk(store: Store, names: Collection[str], moment: Moment) -> list[Violation]:
     """Return what is wrong with the jobs, the counted places and the tokens of a namespace."""
-    jobs = sorted({name.split(":")[1] for name in names if name.startswith("job:")})
-    tokens = sorted(name.removeprefix("token:") for name in names if name.startswith("token:"))
-    short = sorted(name for name in names if name.startswith(("bell:", "lane:", "load:")))
-    found = [
-        *confirmed(partial(_jobs, store), jobs),
-        *walk_orders(store, [name for name in names if name.startswith("order:")]),
-        *confirmed(partial(_tokens, store), tokens),
-        *confirmed(partial(_terms, store), short),
-    ]
+    by_kind: dict[str, list[str]] = {kind: [] for kind in _WALKED}
+    records, parts = set[str](), list[str]()
+    for name in names:
+        kind, _, rest = name.partition(":")
+        if kind != "job":
+            by_kind.get(f"{kind}:", []).append(name)
+        elif ":" in rest:
+            parts.append(name)
+        else:
+            records.add(rest)
+    found: list[Violation] = []
+    more: list[str] = []
     for place in sorted(moment.counted):
-        look = members_are_orders if place.startswith(("orders:", "chain:")) else _members
-        found += confirmed(partial(look, store, place), _ids(store, place, moment.sizes.get(place, 0)))
-    return list(dict.fromkeys(found))
+        size = moment.sizes.get(place, 0)
+        if place.startswith(("orders:", "chain:")):
+            found += confirmed(partial(members_are_orders, store, place), _members(store, place, size))
+        else:
+            found += confirmed(partial(_in_place, store, place, records, more), _members(store, place, size))
+    seq = store.read(Read([("GET", store.keys("seq"))], lambda replies: replies[0], lenient=True))
+    return list(
+        dict.fromkeys(
+            [
+                *never_given(max(records, default=""), text(seq) if isinstance(seq, bytes) else None),
+                *found,
+                *confirmed(partial(_jobs, store), sorted({*more, *records}), _BITE_OF_JOBS),
+                *confirmed(partial(_parts, store), parts),
+                *walk_orders(store, by_kind["order:"]),
+                *miscounted(store, moment),
+                *confirmed(partial(_tokens, store), by_kind["token:"]),
+                *confirmed(partial(_keyed, store), by_kind["unique:"] + by_kind["newest:"]),
+                *confirmed(partial(_terms, store), by_kind["bell:"] + by_kind["lane:"] + by_kind["load:"]),
+            ]
+        )
+    )
 
 
-def _ids(store: Store, place: str, size: int) -> Iterator[str]:
+def _members(store: Store, place: str, size: int) -> Iterator[str]:
     """Page through a place, as far as it went when the walk began: one that grows would never end."""
-    for start in range(0, size, 4 * BITE):
-        yield from (job_id for job_id, _ in store.read(reads.page(store.keys, place, start, 4 * BITE)))
+    for start in range(0, size, _PAGE):
+        yield from (job_id for job_id, _ in store.read(reads.page(store.keys, place, start, _PAGE)))
 
 
 def _record_of(store: Store, job_id: str) -> Command:
     return ("HMGET", store.keys.job(job_id), *JOB_FIELDS)
 
 
-def _jobs(store: Store, ids: Sequence[str]) -> Found:
-    """I1, I2, I13: a job is where it says, and its keys expire or not as they must."""
-    replies = store.read(Read([_record_of(store, job_id) for job_id in ids], list[Any]))
-    first = [record(reply, JOB_FIELDS) for reply in replies]
-    guesses = [place_of(job) for job in first]
-    commands: list[Command] = []
-    for job_id, guess, before in zip(ids, guesses, first, strict=True):
-        key, token = store.keys.job(job_id), before.get("submission", "")
-        commands += [_record_of(store, job_id), ("ZSCORE", store.keys(guess), job_id)]
-        commands += [("EXISTS", store.keys(f"token:{token}")), ("ZSCORE", store.keys("expiring"), job_id)]
-        commands += [("PTTL", key + part) for part in _PARTS]
-        owner = store.keys.order(before.get("order", ""))
-        commands += [("HMGET", owner, *ORDER_FIELDS), ("ZSCORE", f"{owner}:each:{before.get('step')}:jobs", job_id)]
+def _in_place(store: Store, place: str, unseen: set[str], more: list[str], ids: Sequence[str]) -> Found:
+    """I1, I2: what is in a place is a job that says so. Whom that settles leaves ``unseen``; who has ``more`` is noted."""
+    commands: list[Command] = [("ZMSCORE", store.keys(place), *ids)]
+    for job_id in ids:
+        key = store.keys.job(job_id)
+        commands += [("HMGET", key, *_FEW_BYTES), ("PTTL", key)]
     answers, found = together(store, commands), Found()
-    for job_id, guess in zip(ids, guesses, strict=True):
-        job, score = record(next(answers), JOB_FIELDS), next(answers)
-        kept, limit, mine = bool(next(answers)), next(answers), job.get("submission")
-        here = bool(job) and place_of(job) == guess
-        wrong = list(misplaced(job_id, job, None if score is None else float(score))) if here else []
-        if here:
-            wrong += unlimited(job_id, job, None if limit is None else float(limit))
-        if mine is not None and not kept:
-            wrong.append(forgotten_token(job_id, mine))
-        for name in (f"job:{job_id}{part}" for part in _PARTS):
-            left = int(next(answers))
-            if left != _GONE:
-                wrong += wrong_key(name, left)
-                if not job:
-                    wrong.append(Violation("I13", name, "the job it belongs to has no record."))
-        order, index = record(next(answers), ORDER_FIELDS), next(answers)
-        if here:
-            wrong += strange_job(job_id, job, order, None if index is None else float(index))
+    scores = next(answers)
+    if isinstance(scores, Exception):
+        return found
+    for job_id, score in zip(ids, scores, strict=True):
+        reply, left = next(answers), next(answers)
+        if score is None:
+            continue  # it has moved on; who it is, is looked at elsewhere
+        unseen.discard(job_id)
+        if isinstance(reply, Exception):
+            more.append(job_id)
+            continue
+        job = record(reply, _FEW)
+        if not _SIMPLE.issuperset(job):
+            more.append(job_id)
+        wrong = list(intruder(place, job_id, job))
+        if job and not wrong:
+            wrong += misplaced(job_id, job, float(score))
+        if left not in {_GONE, _STAYS}:
+            wrong += wrong_key(f"job:{job_id}", int(left))
         if wrong:
             found[job_id] = wrong
     return found
 
 
-def _members(store: Store, place: str, ids: Sequence[str]) -> Found:
-    """I1, I2: what is in a place is a job that says so."""
-    commands: list[Command] = [("GET", store.keys("seq"))]
-    for job_id in ids:
-        commands += [("ZSCORE", store.keys(place), job_id), _record_of(store, job_id)]
+def _jobs(store: Store, ids: Sequence[str]) -> Found:
+    """I1, I2, I13, Q16: a job is where it says, with all that belongs to it."""
+    replies = store.read(Read([_record_of(store, job_id) for job_id in ids], list[Any], lenient=True))
+    first = [record(reply, JOB_FIELDS) for reply in replies]
+    commands: list[Command] = []
+    for job_id, before in zip(ids, first, strict=True):
+        commands += [_record_of(store, job_id), ("PTTL", store.keys.job(job_id)), ("TYPE", store.keys.job(job_id))]
+        commands += [("ZSCORE", store.keys(place_of(before)), job_id), ("ZSCORE", store.keys("expiring"), job_id)]
+        token, unique = before.get("submission", ""), before.get("unique", "")
+        commands += [("EXISTS", store.keys(f"token:{token}")), ("GET", store.keys(f"unique:{unique}"))]
+        owner = store.keys.order(before.get("order", ""))
+        commands += [("HMGET", owner, *ORDER_FIELDS), ("ZSCORE", f"{owner}:each:{before.get('step')}:jobs", job_id)]
     answers, found = together(store, commands), Found()
-    seq = int(next(answers) or 0)
-    for job_id in ids:
-        score, job = next(answers), record(next(answers), JOB_FIELDS)
-        if score is not None and (wrong := list(intruder(place, job_id, job, seq))):
+    for job_id, before in zip(ids, first, strict=True):
+        job, left, kind = record(next(answers), JOB_FIELDS), int(next(answers)), text(next(answers))
+        score, limit, kept, keyed = _score(next(answers)), _score(next(answers)), bool(next(answers)), next(answers)
+        order, index = record(next(answers), ORDER_FIELDS), _score(next(answers))
+        wrong = [] if left == _GONE else list(wrong_key(f"job:{job_id}", left, kind))
+        if job and job == before:
+            wrong += misplaced(job_id, job, score)
+            wrong += unlimited(job_id, job, limit)
+            if "submission" in job and not kept:
+                wrong.append(forgotten_token(job_id, job["submission"]))
+            wrong += unkeyed(job_id, job, text(keyed) if isinstance(keyed, bytes) else None)
+            wrong += strange_job(job_id, job, order, index)
+        if wrong:
             found[job_id] = wrong
     return found
 
 
-def _tokens(store: Store, tokens: Sequence[str]) -> Found:
-    """I13: a token stands for a job that says so."""
-    values = store.read(Read([("GET", store.keys(f"token:{token}")) for token in tokens], list[Any]))
-    ids = [text(value or b"").partition(" ")[0] for value in values]
+def _score(reply: Any) -> float | None:
+    return None if reply is None or isinstance(reply, Exception) else float(reply)
+
+
+def _parts(store: Store, names: Sequence[str]) -> Found:
+    """I13: a part of a job belongs to one, and expires or not as it must."""
     commands: list[Command] = []
-    for token, job_id in zip(tokens, ids, strict=True):
-        commands += [("GET", store.keys(f"token:{token}")), _record_of(store, job_id)]
+    for name in names:
+        key = store.keys(name)
+        commands += [("PTTL", key), ("TYPE", key), ("EXISTS", key.rpartition(":")[0])]
     answers, found = together(store, commands), Found()
-    for token in tokens:
-        value, job = next(answers), record(next(answers), JOB_FIELDS)
-        if value is not None and (wrong := list(strange_token(token, text(value), job))):
-            found[token] = wrong
+    for name in names:
+        left, kind, owned = int(next(answers)), text(next(answers)), bool(next(answers))
+        wrong = [] if left == _GONE else list(wrong_key(name, left, kind))
+        if left != _GONE and not owned:
+            wrong.append(orphan_part(name, name.rpartition(":")[0], "job"))
+        if wrong:
+            found[name] = wrong
+    return found
+
+
+def _named_jobs(store: Store, names: Sequence[str]) -> Iterator[tuple[str, str, str, dict[str, str]]]:
+    """Read keys that stand for a job each, and these: name, kind, value, record; of those that there are."""
+    values = store.read(Read([("GET", store.keys(name)) for name in names], list[Any], lenient=True))
+    ids = ["" if isinstance(value, Exception) else text(value or b"").partition(" ")[0] for value in values]
+    commands: list[Command] = []
+    for name, job_id in zip(names, ids, strict=True):
+        commands += [("TYPE", store.keys(name)), ("GET", store.keys(name)), _record_of(store, job_id)]
+    answers = together(store, commands)
+    for name, job_id in zip(names, ids, strict=True):
+        kind, value, job = text(next(answers)), next(answers), record(next(answers), JOB_FIELDS)
+        if kind != "none" and (not isinstance(value, bytes) or text(value).partition(" ")[0] == job_id):
+            yield name, kind, text(value) if isinstance(value, bytes) else "", job
+
+
+def _tokens(store: Store, names: Sequence[str]) -> Found:
+    """I13: a token stands for a job that says so."""
+    found = Found()
+    for name, kind, value, job in _named_jobs(store, names):
+        wrong = list(wrong_key(name, _STAYS, kind)) or list(strange_token(name.removeprefix("token:"), value, job))
+        if wrong:
+            found[name] = wrong
+    return found
+
+
+def _keyed(store: Store, names: Sequence[str]) -> Found:
+    """Q16: a key stands for a living job that has it."""
+    found = Found()
+    for name, kind, value, job in _named_jobs(store, names):
+        if wrong := list(wrong_key(name, _STAYS, kind)) or list(strange_key(name, value, job)):
+            found[name] = wrong
     return found
 
 
 def _terms(store: Store, names: Sequence[str]) -> Found:
     """I13: what is short-lived has a term."""
-    lefts = store.read(Read([("PTTL", store.keys(name)) for name in names], list[Any]))
-    looked = {name: list(wrong_key(name, int(left))) for name, left in zip(names, lefts, strict=True) if left != _GONE}
-    return {name: wrong for name, wrong in looked.items() if wrong}
+    commands: list[Command] = [(word, store.keys(name)) for name in names for word in ("PTTL", "TYPE")]
+    answers, found = together(store, commands), Found()
+    for name in names:
+        left, kind = int(next(answers)), text(next(answers))
+        if left != _GONE and (wrong := list(wrong_key(name, left, kind))):
+            found[name] = wrong
+    return found

@@ -6,22 +6,27 @@ one that has moved on meanwhile nothing is said.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from seatline.console import mends
 from seatline.console.bites import Found, confirmed, record, together
-from seatline.console.invariants import wrong_key
-from seatline.console.moment import EACH_FIELDS, JOB_FIELDS, ORDER_FIELDS, Elements, order_of
+from seatline.console.key_invariants import wrong_key
+from seatline.console.moment import EACH_FIELDS, JOB_FIELDS, ORDER_FIELDS, Elements, Moment, number, order_of
 from seatline.console.order_invariants import Around, order_member, order_wrong, orphan, places
 from seatline.console.violation import Violation
+from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
+from seatline.shared.calls.repair import Mend, Part
 from seatline.shared.store import Store
 
-__all__ = ["members_are_orders", "walk_orders"]
+__all__ = ["members_are_orders", "miscounted", "walk_orders"]
 
 #: An order may have 200 elements under way.
-BITE = 50
+BITE = 20
+_PAGE = 500
 _GONE = -2
 
 
@@ -55,19 +60,19 @@ class _Guess:
             *(("ZSCORE", keys.chain(chain, f"held:{step}"), mark) for step in self.held),
             *(("HMGET", keys.job(job_id), *JOB_FIELDS) for job_id in self.jobs),
             *(command for step in self.steps for command in _list_of(f"{key}:each:{step}")),
-            *(("PTTL", keys(name)) for name in names),
+            *(command for name in names for command in (("PTTL", keys(name)), ("TYPE", keys(name)))),
         ]
 
     def read(self, answers: Iterator[Any]) -> tuple[dict[str, str], Around]:
         order = record(next(answers), ORDER_FIELDS)
         score, started, waiting, version = next(answers), next(answers), next(answers), next(answers)
-        held = [step for step in self.held if next(answers) is not None]
+        held = [step for step in self.held if isinstance(next(answers), bytes)]
         jobs = {job_id: record(next(answers), JOB_FIELDS) for job_id in self.jobs}
         lists = {step: _read_list(answers) for step in self.steps}
         return order, Around(
-            None if score is None else float(score),
-            started is not None,
-            waiting is not None,
+            float(score) if isinstance(score, bytes) else None,
+            isinstance(started, bytes),
+            isinstance(waiting, bytes),
             frozenset(held),
             jobs,
             lists,
@@ -95,10 +100,12 @@ def _scores(flat: Any) -> dict[str, float]:
 
 
 def _orders(store: Store, parts: dict[str, list[str]], ids: Sequence[str]) -> Found:
-    first = store.read(Read([("HMGET", store.keys.order(order_id), *ORDER_FIELDS) for order_id in ids], list[Any]))
+    records: list[Command] = [("HMGET", store.keys.order(order_id), *ORDER_FIELDS) for order_id in ids]
+    first = store.read(Read(records, list[Any], lenient=True))
     guesses = [_Guess(order_id, record(reply, ORDER_FIELDS)) for order_id, reply in zip(ids, first, strict=True)]
     keys = [f"{store.keys.order(guess.id)}:each:{step}:jobs" for guess in guesses for step in guess.steps]
-    elements = iter(store.read(Read([("ZRANGE", key, 0, -1) for key in keys], list[Any])) if keys else [])
+    lists: list[Command] = [("ZRANGE", key, 0, -1) for key in keys]
+    elements = iter(store.read(Read(lists, list[Any], lenient=True)) if keys else [])
     for guess in guesses:
         for _ in guess.steps:
             reply = next(elements)
@@ -109,9 +116,9 @@ def _orders(store: Store, parts: dict[str, list[str]], ids: Sequence[str]) -> Fo
         order, around = guess.read(answers)
         wrong: list[Violation] = []
         for name in parts[guess.id]:
-            left = int(next(answers))
+            left, kind = int(next(answers)), text(next(answers))
             if left != _GONE:
-                wrong += wrong_key(name, left)
+                wrong += wrong_key(name, left, kind)
                 wrong += orphan(name, order) if name.count(":") > 1 else ()
         if order and order == guess.order:
             wrong += order_wrong(guess.id, order, around)
@@ -129,6 +136,50 @@ def members_are_orders(store: Store, place: str, members: Sequence[str]) -> Foun
     answers, found = together(store, commands), Found()
     for member in members:
         score, order = next(answers), record(next(answers), ORDER_FIELDS)
-        if score is not None and (wrong := list(order_member(place, member, float(score), order))):
+        if isinstance(score, bytes) and (wrong := list(order_member(place, member, float(score), order))):
             found[member] = wrong
     return found
+
+
+def miscounted(store: Store, moment: Moment) -> Iterator[Violation]:
+    """O13: if the versions of chains count other orders than there are, say which of them does; it takes a quiet moment.
+
+    Orders are counted one bite after the other. That is true of one moment if none came or went meanwhile, which the sequence
+    and the counts of what was removed and trimmed tell.
+    """
+    totals = {place: size for place, size in moment.sizes.items() if place.startswith("orders:")}
+    if sum(int(number(plan.get("orders"))) for plan in moment.plans.values()) == sum(totals.values()):
+        return
+    before, each = _given(store), Counter[str]()
+    for place, size in totals.items():
+        for start in range(0, size, _PAGE):
+            ids = [order_id for order_id, _ in store.read(reads.page(store.keys, place, start, _PAGE))]
+            records: list[Command] = [("HMGET", store.keys.order(order_id), "chain", "version") for order_id in ids]
+            for reply in store.read(Read(records, list[Any], lenient=True)) if records else []:
+                order = record(reply, ("chain", "version"))
+                each[f"chain:{order.get('chain')}:{order.get('version')}"] += 1
+    if _given(store) != before:
+        return
+    seq, removed, trimmed = before
+    so: tuple[Part, ...] = (
+        ("text", "seq", "", mends.value_of(seq)),
+        ("field", "about", "removed", mends.value_of(removed)),
+        ("field", "about", "trimmed", mends.value_of(trimmed)),
+    )
+    for name, plan in moment.plans.items():
+        if plan and number(plan.get("orders")) != each[name]:
+            says, write = f"it counts {each[name]} orders", ("hset", name, "orders", str(each[name]))
+            said = f"it counts {plan.get('orders', '0')} orders, {each[name]} have it."
+            bases = (*so, *mends.fields(name, plan, "orders"))
+            yield Violation("O13", name, said, Mend(says, bases, (write,)))
+
+
+def _given(store: Store) -> tuple[str | None, str | None, str | None]:
+    """Return the last id given, and how many were removed and trimmed."""
+    counts: list[Command] = [("GET", store.keys("seq")), ("HMGET", store.keys("about"), "removed", "trimmed")]
+
+    def parse(replies: Sequence[Any]) -> tuple[str | None, str | None, str | None]:
+        seq, removed, trimmed = (None if value is None else text(value) for value in (replies[0], *replies[1]))
+        return seq, removed, trimmed
+
+    return store.read(Read(counts, parse))

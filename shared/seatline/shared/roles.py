@@ -67,6 +67,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     Verb("set schedules", "admin", ("schedule_set", "schedule_act"), "`schedules add`, `pause`, `run`, ..."),
     Verb("set triggers", "admin", ("trigger_set", "trigger_remove"), "`triggers set`, `remove`"),
     Verb("set retention", "admin", ("keep",), "`jobs keep`, `Queue.retention`"),
+    Verb("repair", "admin", ("repair",), "`verify --repair`"),
     Verb("ask workers", "admin", ("ask",), "`workers pause`, `resume`, `stop`"),
 )
 
