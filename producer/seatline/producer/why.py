@@ -21,7 +21,7 @@ from typing import Any, Final
 from seatline.producer.why_turn import Claims, Turns
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
-from seatline.shared.calls.moment import at_one_moment
+from seatline.shared.calls.moment import at_one_moment, together
 from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.errors import InvalidInput
 from seatline.shared.job import WAITING, JobRecord, uses_map, uses_text
@@ -84,14 +84,20 @@ class Scene:
     @classmethod
     def look(cls, keys: Keys, types: Iterable[str] | None = None, *, chains: bool = False) -> Talk[Scene]:
         """As :meth:`of`, as a talk."""
-        names = sorted(types) if types is not None else (yield from ask(reads.name_set(keys, "types")))
-        pools = yield from ask(reads.name_set(keys, "pools"))
-        offers = yield from ask(reads.name_set(keys, "offers"))
-        now = dt.datetime.fromtimestamp((yield from ask(reads.server_time())) / 1000, dt.UTC)
-        about = yield from ask(reads.about(keys))
-        known = yield from ask(reads.type_records(keys, names))
-        held = yield from ask(reads.pool_records(keys, pools))
-        live, idle = yield from ask(_offers(keys, offers))
+        listed, pools, offers, ms, about = yield from ask(
+            together(
+                [
+                    *(reads.name_set(keys, name) for name in ("types", "pools", "offers")),
+                    reads.server_time(),
+                    reads.about(keys),
+                ]
+            )
+        )
+        now = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+        names = listed if types is None else sorted(types)
+        known, held, (live, idle) = yield from ask(
+            together([reads.type_records(keys, names), reads.pool_records(keys, pools), _offers(keys, offers)])
+        )
         workers = yield from ask(_idle_workers(keys, idle, now))
         return cls(
             now=now,

@@ -15,7 +15,7 @@ from seatline.shared.calls.base import Command, Read
 from seatline.shared.calls.talk import Held, Talk, ask
 from seatline.shared.errors import ServerFull
 
-__all__ = ["at_one_moment"]
+__all__ = ["at_one_moment", "together"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,19 @@ def at_one_moment(talk: Callable[[], Talk[T]]) -> Talk[T]:
         except ServerFull:
             break  # a full Redis before 7.2 refuses even to read in a MULTI
     return (yield from talk())
+
+
+def together(reads: Sequence[Read[Any]]) -> Read[list[Any]]:
+    """Ask several things that do not depend on each other: each question of a talk costs a transaction."""
+
+    def parse(replies: Sequence[Any]) -> list[Any]:
+        at, values = 0, list[Any]()
+        for read in reads:
+            values.append(read.parse(replies[at : at + len(read.commands)]))
+            at += len(read.commands)
+        return values
+
+    return Read([command for read in reads for command in read.commands], parse)
 
 
 def _answer(held: Held[Any], read: Read[Any], replies: Sequence[Any]) -> None:
