@@ -117,3 +117,18 @@ def test_a_server_that_is_away_or_silent_completes_nothing(complete: Complete, t
     alone = {"SEATLINE_URL": "", "HOME": str(home), "XDG_STATE_HOME": str(home)}
     assert complete("seatline types show ", **alone) == [[]]
     assert not list(home.rglob("*"))
+
+
+@pytest.mark.parametrize(("shell", "first"), [("zsh", "#compdef seatline"), ("fish", "function _seatline_completion;")])
+def test_other_shells_are_told_what_to_do(shell: str, first: str) -> None:
+    """What zsh and fish evaluate; then they ask as bash does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "seatline.console.main"],
+        env={**os.environ, "_SEATLINE_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith(first)
+    assert f"_SEATLINE_COMPLETE={shell}_complete" in done.stdout
