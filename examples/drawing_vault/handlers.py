@@ -22,23 +22,12 @@ from examples.drawing_vault.licences import NoLicence, licence
 from examples.drawing_vault.vault import Folders
 
 from seatline.producer import OrderRecord, Queue
-from seatline.shared.errors import OrderExists
 from seatline.worker import Context, Goto, Handlers, NoSeat, Retry, Session, Skip
 
 #: Bytes of address space of a process that reads drawings.
 MEMORY_MOST: Final = 2 * 2**30
 
 handlers = Handlers()
-
-
-@handlers.handler(vault.RECEIVE, if_lost="rerun", retry=Retry(attempts=5, first=1))
-def receive(ctx: Context, path: str, name: str, size: int, mtime: float) -> str:
-    """Start the release of a new version. Its order has the version's name, so a second start changes nothing."""
-    release = vault.release_id(path, size, mtime)
-    params = {"path": path, "name": name, "size": size, "mtime": mtime}
-    with suppress(OrderExists):  # somebody was in a hurry, or this job runs again
-        queue().start(vault.RELEASE.name, params, id=release, title=vault.title_of(name), priority=ctx.job.priority)
-    return release
 
 
 @handlers.handler(vault.CHECK, isolation="process", timeout=vault.CHECK_SECONDS)

@@ -15,7 +15,7 @@ from examples.drawing_vault.entries import Entry, entry_of
 from examples.drawing_vault.screen import Screen, State
 from examples.drawing_vault.stage import Broken, Stage
 
-from seatline.producer import OrderRecord
+from seatline.producer import OrderRecord, Watch
 from seatline.shared.errors import NoSuchOrder, WrongState
 
 #: Seconds between two looks at what has become of everything; a look is followed by a rest so many times as long as it took.
@@ -58,7 +58,6 @@ class Run:
     urgent: str | None = None
     ended: dict[str, tuple[OrderRecord, Entry]] = field(default_factory=dict[str, tuple[OrderRecord, Entry]])
     before: int = 0
-    _refused: dict[str, str] = field(default_factory=dict[str, str])
     _hurried: File | None = None
     _away: str | None = None
     _asked: bool = False
@@ -109,8 +108,6 @@ class Run:
                 self.ended[file.release] = order, entry
                 if entry.outcome != "released" and not quiet:
                     self.screen.say(entry.outcome, f"{entry.name}: {entry.reason}")
-        if missing:
-            self._find_refused()
         pool = queue.pools[vault.POOL]
         running = [f"{job.title} ({job.step})" for job in queue.jobs(state="running") if job.step]
         self.screen.draw(State(len(files), self._counts(files), pool.in_use, pool.capacity, running))
@@ -158,17 +155,10 @@ class Run:
             self.screen.say("inbox", f"cannot be read ({away}); it is waited for" if away else "is back")
         self._away = away
 
-    def _find_refused(self) -> None:
-        for job in self.stage.queue.jobs(state="failed", type=vault.RECEIVE):
-            about = job.params
-            self._refused[vault.release_id(about["path"], about["size"], about["mtime"])] = job.error or "refused"
-
     def _left(self, files: list[File]) -> dict[str, str]:
         """Of these files, those that could not be taken, with the reason."""
         wrong = self.stage.watch.complaints
-        waiting = [file for file in files if file.release not in self.ended]
-        found = {file.path: wrong.get(file.path) or self._refused.get(file.release) for file in waiting}
-        return {path: reason for path, reason in found.items() if reason}
+        return {file.path: wrong[file.path] for file in files if file.path in wrong and file.release not in self.ended}
 
     def _counts(self, files: list[File]) -> dict[str, int]:
         outcomes = [self.ended[file.release][1].outcome for file in files if file.release in self.ended]
@@ -213,6 +203,6 @@ def scan(inbox: Path) -> list[File]:
         if not stat.S_ISREG(about.st_mode):
             continue
         absolute = os.path.abspath(path)  # noqa: PTH100 - as the watch names it: links keep their names
-        release = vault.release_id(absolute, about.st_size, about.st_mtime)
+        release = Watch.order_id(vault.RELEASE.name, absolute, about)
         found.append(File(path.name, absolute, about.st_size, about.st_mtime, release))
     return sorted(found, key=lambda file: (file.mtime, file.path))

@@ -22,7 +22,7 @@ from typing import Final, Self
 from examples.drawing_vault import vault
 from examples.drawing_vault.vault import Folders
 
-from seatline.producer import Queue, Watch
+from seatline.producer import OrderHandle, Queue, Watch
 from seatline.shared import embedded
 
 WORKERS: Final = 2
@@ -154,7 +154,7 @@ class Stage:
             if worker.process.stdin:
                 worker.process.stdin.close()
 
-    def _watch(self) -> Watch:
+    def _watch(self) -> Watch[OrderHandle]:
         log = logging.getLogger("seatline.producer")
         file = logging.FileHandler(self.folders.logs / "watch.log")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -165,7 +165,7 @@ class Stage:
         watch = Watch(
             self.queue,
             self.inbox,
-            vault.RECEIVE,
+            chain=vault.RELEASE.name,
             patterns=["*.dxf"],
             priority=vault.BATCH,
             settle=SETTLE,

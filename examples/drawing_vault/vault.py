@@ -2,7 +2,7 @@
 
 A drawing's way::
 
-    a file in the inbox --watch--> drawing.receive --> an order of the chain `release`
+    each version of each file in the inbox --watch--> an order of the chain `release`
 
         check --> publish (1 of 2 `cad` seats) --> index --> report
           |          |                               |
@@ -16,9 +16,6 @@ A drawing's way::
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,7 +28,7 @@ HOME: Final = "DRAWING_VAULT"
 POOL: Final = "cad"
 SEATS: Final = 2
 
-RECEIVE, CHECK, PUBLISH, INDEX = "drawing.receive", "drawing.check", "drawing.publish", "drawing.index"
+CHECK, PUBLISH, INDEX = "drawing.check", "drawing.publish", "drawing.index"
 REPORT, PAGE = "release.report", "release.page"
 RELEASED, REJECTED = "drawing.released", "drawing.rejected"
 NIGHTLY: Final = "nightly-report"
@@ -112,10 +109,3 @@ class Folders:
 def title_of(name: str) -> str:
     """Return a file's name as a title: one line that can be shown."""
     return "".join(char if char.isprintable() else "?" for char in name)[:200]
-
-
-def release_id(path: str, size: int, mtime: float) -> str:
-    """Name the release of one version of a file: the id of its order, so that there is one of it, whoever starts it."""
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).stem).strip("-")[:60] or "drawing"
-    version = "\0".join((path, str(size), repr(mtime)))
-    return f"{stem}.{hashlib.sha256(os.fsencode(version)).hexdigest()[:10]}"

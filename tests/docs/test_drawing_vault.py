@@ -75,14 +75,14 @@ def entries(home: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text("utf-8")) for path in (home / "releases").glob("*/entry.json")]
 
 
-def counted(home: Path) -> tuple[int, int, int]:
-    """Return how many files were received, how many receptions and how many releases there are."""
+def counted(home: Path) -> tuple[int, int]:
+    """Return how many files have been released, and how many releases there are."""
     with queue_of(home) as queue:
-        jobs = list(queue.jobs(type=vault.RECEIVE, state="succeeded"))
         assert not list(queue.jobs()), "something is left to be done"
-        orders = [order for state in ("succeeded", "failed") for order in queue.orders(state=state)]
-        assert all(isinstance(order, OrderRecord) for order in orders)
-        return len({job.title for job in jobs}), len(jobs), len(orders)
+        found = [order for state in ("succeeded", "failed") for order in queue.orders(state=state)]
+        orders = [order for order in found if isinstance(order, OrderRecord)]
+        assert orders == found
+        return len({order.title for order in orders}), len(orders)
 
 
 @pytest.mark.timeout(200)
@@ -120,7 +120,7 @@ def test_samples_are_released_whoever_ends_the_run(tmp_path: Path) -> None:
     assert len(entries(home)) == len(SAMPLES) + 3, (
         "the huge and the odd one, and two versions of the one that was touched"
     )
-    assert counted(home) == (len(SAMPLES) + 2, len(SAMPLES) + 3, len(SAMPLES) + 3)
+    assert counted(home) == (len(SAMPLES) + 2, len(SAMPLES) + 3)
 
 
 def _only_server_and(bystander: Child, children: Children) -> bool:
@@ -152,7 +152,7 @@ def _check_samples(home: Path, told: dict[str, tuple[str, str]]) -> None:
     assert "<svg" not in text
     (copy,) = home.glob("report-*.html")
     assert copy.read_text("utf-8") == text, "the nightly copy is another page"
-    (found,) = home.glob("releases/ground-floor.*/index.json")
+    found, *_ = home.glob("releases/ground-floor.*/index.json")  # two, if it is the one that was touched
     index = json.loads(found.read_text("utf-8"))
     assert index["layers"]["DOORS"] == 4
     assert "DOOR" in index["blocks"]
@@ -204,7 +204,7 @@ def test_real_drawings_whoever_is_killed(tmp_path: Path) -> None:
     assert Counter(outcome for outcome, _ in told.values()) == {"released": 35, "skipped": 5, "failed": 2}
     assert max(entry["attempts"] for entry in entries(killed)) > 1, "nothing was lost with the killed worker"
     assert report == told, "the second run has changed the report"
-    assert counted(killed) == (len(names), len(names), len(names))
+    assert counted(killed) == (len(names), len(names))
 
     urgent = re.search(r"urgent +(\S+) was done after [\d.]+ s, before (\d+) others", said)
     assert urgent
