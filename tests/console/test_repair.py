@@ -126,6 +126,7 @@ MENDED: dict[str, Damage] = {
     "running: no token": lambda r, k, i: r.hdel(k(f"job:{i}"), "token"),
     "finished": lost("finished:failed"),
     "finished of another kind": wrong_kind("finished:failed"),
+    "finished by type: one that has not": lambda r, k, _: r.zadd(k("finished:failed|quick"), {ONE: 4e12}),
     "finished by type, of another kind": wrong_kind("finished:failed|quick"),
     "pools": lost("pools"),
     "pools of another kind": wrong_kind("pools"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from seatline.console.invariants import broken, conservation
 from seatline.console.moment import PLACES, Moment, names_of, read_moment
 from seatline.console.violation import Violation
-from seatline.console.walk import apart, walk
+from seatline.console.walk import apart, kept_by_type, walk
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
@@ -44,6 +44,7 @@ def audit(store: Store, small: int = SMALL) -> Audit:
         found = [violation for violation in _judge(store, moment) if (violation.rule, violation.subject) in before]
     if large:
         found += walk(store, names, moment)
+    found += kept_by_type(store, names)
     jobs = sum(size for place, size in moment.sizes.items() if not place.startswith(("orders:", "chain:")))
     return Audit(found, jobs, len(names))
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from seatline.console import mends
 from seatline.console.bites import Found, confirmed, record, together
 from seatline.console.invariants import (
     forgotten_token,
@@ -33,7 +34,7 @@ from seatline.shared.calls import reads
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.store import Store
 
-__all__ = ["apart", "walk"]
+__all__ = ["apart", "kept_by_type", "walk"]
 
 _GONE = -2
 _STAYS = -1
@@ -42,11 +43,8 @@ _PAGE = 2000
 _BITE_OF_JOBS = 100
 #: Of these there may be as many as jobs, or they come and go: they are walked, and not read in one moment.
 _WALKED = ("job:", "order:", "token:", "unique:", "newest:", "bell:", "lane:", "load:")
-#: What a place is concluded from, and what a job has that there is more to than its place: as few as will do.
+#: A job that waits and has one of these has more to it than its place.
 _MORE = ("submission", "expires", "order", "unique")
-_FEW = ("state", "type", "uses", "priority", "due", "finished", *_MORE)
-_FEW_BYTES = tuple(name.encode() for name in _FEW)  # a million times: nobody has to encode them
-_SIMPLE = frozenset(_FEW) - set(_MORE)
 
 
 def apart(names: Collection[str]) -> set[str]:
@@ -98,36 +96,83 @@ def _members(store: Store, place: str, size: int) -> Iterator[str]:
         yield from (job_id for job_id, _ in store.read(reads.page(store.keys, place, start, _PAGE)))
 
 
+def kept_by_type(store: Store, names: Collection[str]) -> Iterator[Violation]:
+    """R7: ``finished:<state>|<type>`` lists jobs that have ended so: retention forgets whom it lists."""
+    for name in sorted(name for name in names if name.startswith("finished:") and "|" in name):
+        size = store.read(Read([("ZCARD", store.keys(name))], lambda replies: replies[0], lenient=True))
+        if isinstance(size, int):
+            yield from confirmed(partial(_of_type, store, name), _members(store, name, size))
+
+
+def _of_type(store: Store, name: str, ids: Sequence[str]) -> Found:
+    commands: list[Command] = []
+    for job_id in ids:
+        commands += [("ZSCORE", store.keys(name), job_id), ("HMGET", store.keys.job(job_id), "state", "type")]
+    answers, found = together(store, commands), Found()
+    for job_id in ids:
+        score, job = next(answers), record(next(answers), ("state", "type"))
+        if isinstance(score, bytes) and name != f"finished:{job.get('state')}|{job.get('type')}":
+            mend = mends.out_of(name, job_id, *mends.fields(f"job:{job_id}", job, "state", "type"))
+            said = f"job {job_id} stands there, and is {job.get('state', 'no job')} of type {job.get('type', '?')}."
+            found[job_id] = [Violation("R7", name, said, mend)]
+    return found
+
+
 def _record_of(store: Store, job_id: str) -> Command:
     return ("HMGET", store.keys.job(job_id), *JOB_FIELDS)
 
 
 def _in_place(store: Store, place: str, unseen: set[str], more: list[str], ids: Sequence[str]) -> Found:
-    """I1, I2: what is in a place is a job that says so. Whom that settles leaves ``unseen``; who has ``more`` is noted."""
+    """I1, I2: what is in a place is a job that says so. Whom that settles leaves ``unseen``; who has ``more`` is noted.
+
+    Of most jobs the few fields are what they must be, to the byte; the others are read again, with all that is judged.
+    """
+    fields, must = _fields_of(place)
     commands: list[Command] = [("ZMSCORE", store.keys(place), *ids)]
     for job_id in ids:
         key = store.keys.job(job_id)
-        commands += [("HMGET", key, *_FEW_BYTES), ("PTTL", key)]
-    answers, found = together(store, commands), Found()
+        commands += [("HMGET", key, *fields), ("PTTL", key)]
+    answers, doubtful = together(store, commands), list[str]()
     scores = next(answers)
     if isinstance(scores, Exception):
-        return found
+        return {}
+    known, nothing = len(must) + 1, [None] * (len(fields) - len(must) - 1)
     for job_id, score in zip(ids, scores, strict=True):
         reply, left = next(answers), next(answers)
         if score is None:
             continue  # it has moved on; who it is, is looked at elsewhere
         unseen.discard(job_id)
-        if isinstance(reply, Exception):
+        if left != _STAYS or isinstance(reply, Exception) or reply[:known] != [*must, score]:
+            doubtful.append(job_id)
+        elif reply[known:] != nothing:
             more.append(job_id)
-            continue
-        job = record(reply, _FEW)
-        if not _SIMPLE.issuperset(job):
-            more.append(job_id)
-        wrong = list(intruder(place, job_id, job))
-        if job and not wrong:
-            wrong += misplaced(job_id, job, float(score))
-        if left not in {_GONE, _STAYS}:
-            wrong += wrong_key(f"job:{job_id}", int(left))
+    return _doubtful(store, place, doubtful) if doubtful else {}
+
+
+def _fields_of(place: str) -> tuple[tuple[str, ...], list[bytes | None]]:
+    """Return the fields to ask for of each job in a place, and what the first of them must be; the next is its score."""
+    kind, _, rest = place.partition(":")
+    if kind == "ready":
+        type_, own, uses = rest.partition("|")
+        return ("state", "type", "uses", "priority", *_MORE), [b"ready", type_.encode(), uses.encode() if own else None]
+    if kind == "scheduled":
+        return ("state", "due", *_MORE), [b"scheduled"]
+    return ("state", "finished", "submission"), [rest.encode()]
+
+
+def _doubtful(store: Store, place: str, ids: Sequence[str]) -> Found:
+    commands: list[Command] = []
+    for job_id in ids:
+        key = store.keys.job(job_id)
+        commands += [("ZSCORE", store.keys(place), job_id), _record_of(store, job_id), ("PTTL", key), ("TYPE", key)]
+    answers, found = together(store, commands), Found()
+    for job_id in ids:
+        score, job = _score(next(answers)), record(next(answers), JOB_FIELDS)
+        left, kind = int(next(answers)), text(next(answers))
+        wrong = [] if left == _GONE else list(wrong_key(f"job:{job_id}", left, kind))
+        if score is not None and kind in {"hash", "none"}:
+            strange = list(intruder(place, job_id, job))
+            wrong += strange or misplaced(job_id, job, score)
         if wrong:
             found[job_id] = wrong
     return found
