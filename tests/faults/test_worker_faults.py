@@ -292,7 +292,7 @@ def lost_once(job: JobHandle) -> None:
     record = job.record()
     assert (record.state, record.losses, record.error_type) == ("succeeded", 1, None)
     assert job.attempts() == []
-    assert sum("lost by worker" in line for line in job.history()) == 1
+    assert sum(line.endswith(": lost") for line in job.history()) == 1
 
 
 class TestStopped:

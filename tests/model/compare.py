@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from model.model import ENDED, Model
@@ -109,7 +110,8 @@ def _attempts(kept: list[str], name: str, model: Model) -> list[str]:
     """Return a job's attempts; of those that a resubmission has written the text is not compared."""
     job = model.jobs.get(name.split(":")[1])
     mine = job.attempts if job and len(job.attempts) == len(kept) else [""] * len(kept)
-    return ["?" if expected == "?" else theirs for expected, theirs in zip(mine, kept, strict=True)]
+    told = [re.sub(r" from \d+: ", ": ", theirs, count=1) for theirs in kept]  # when it began
+    return ["?" if expected == "?" else theirs for expected, theirs in zip(mine, told, strict=True)]
 
 
 def _is_place(name: str) -> bool:

@@ -38,7 +38,7 @@ LINES: dict[str, tuple[str, int]] = {
     **dict.fromkeys(
         (
             "jobs list", "jobs list --state failed -o json", "jobs show 2", "jobs why 2", "jobs log 1", "jobs failures",
-            "jobs keep", "audit",
+            "jobs history 1", "jobs keep", "audit", "report", "report -o json", "report --html report.html",
             "orders list", "orders show my", "orders why my", "types list", "types show free",
             "jobs why --type free", "pools list", "pools show vault", "workers list",
             "workers show w1", "workers ping w1", "chains list", "chains show c", "schedules list", "schedules next",

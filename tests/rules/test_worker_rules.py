@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import random
+import re
 import signal
 import socket
 from collections import Counter
@@ -132,7 +133,7 @@ class TestGivenBack:
         record = lost.record()
         assert (record.priority, record.losses, record.attempt) == (5, 1, 1)
         assert [record.id for record in queue.jobs(state="ready")] == [before.id, lost.id, after.id]
-        assert f"lost by worker {victim.id}" in lost.history()[-1]
+        assert re.search(rf"attempt 1 by {re.escape(victim.id)} from \d+: lost$", lost.history()[-1])
         sign(tmp_path)
         burst(process_handlers, types=["hold.rerun"])
         assert [job_id for job_id, _, _ in run_lines(tmp_path)] == [lost.id, before.id, lost.id, after.id]

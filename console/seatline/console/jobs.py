@@ -8,6 +8,7 @@ import click
 
 from seatline.console.command import Group
 from seatline.console.jobs_failures import failures
+from seatline.console.jobs_history import history
 from seatline.console.jobs_keep import keep_jobs
 from seatline.console.jobs_list import list_jobs
 from seatline.console.jobs_log import log_job, logs_job
@@ -34,7 +35,7 @@ def jobs() -> None:
     """
 
 
-for command in (list_jobs, failures, show_job, log_job, logs_job, why_job, wait_jobs, keep_jobs):
+for command in (list_jobs, failures, show_job, log_job, logs_job, why_job, wait_jobs, history, keep_jobs):
     jobs.add_command(command)
 
 

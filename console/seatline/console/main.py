@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "audit": ("acts:audit", "Say who paused, set, stopped, cancelled, removed what, the newest first."),
         "cli": ("server:cli", "Open redis-cli on the current server."),
         "doctor": ("doctor:doctor", "Tell what is wrong with the server and the namespace, and what mends it."),
+        "report": ("report:report", "Say what ran, failed and waited, and how many seat-hours it took."),
         "scripts": ("scripts:scripts", "Show the scripts that the server runs, and load them."),
         "server": ("server:server", "Start, stop or show the embedded server of this user."),
         "verify": ("verify:verify", "Check that nothing is lost, doubled or held twice."),

@@ -25,9 +25,11 @@ from seatline.producer.handle import JobHandle
 from seatline.producer.orders import OrderHandle
 from seatline.producer.pools import Pools, ProgramSession
 from seatline.producer.queue import Queue
+from seatline.producer.report import FailureReport, PoolReport, Report, TypeReport
 from seatline.producer.retention import Retention
 from seatline.producer.schedules import PlannedStart, Schedules
 from seatline.producer.selection import Acted, Selection
+from seatline.producer.timeline import Transition
 from seatline.producer.triggers import Triggers
 from seatline.producer.watch import Watch
 from seatline.producer.why import Obstacle
@@ -61,6 +63,7 @@ __all__ = [
     "ChainRecord",
     "Chains",
     "Failure",
+    "FailureReport",
     "Job",
     "JobHandle",
     "JobRecord",
@@ -71,9 +74,11 @@ __all__ = [
     "Plan",
     "PlanStep",
     "PlannedStart",
+    "PoolReport",
     "Pools",
     "ProgramSession",
     "Queue",
+    "Report",
     "Retention",
     "Retry",
     "Rule",
@@ -82,7 +87,9 @@ __all__ = [
     "Schedules",
     "Selection",
     "Step",
+    "Transition",
     "TriggerRecord",
     "Triggers",
+    "TypeReport",
     "Watch",
 ]

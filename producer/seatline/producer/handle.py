@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from seatline.producer.timeline import Transition, timeline
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Call
@@ -34,6 +35,7 @@ __all__ = [
     "job_and_why",
     "job_end",
     "job_record",
+    "job_timeline",
     "log_texts",
     "outcome",
     "plain_record",
@@ -85,6 +87,10 @@ class JobHandle:
     def history(self) -> list[str]:
         """What people and losses did to the job, oldest first."""
         return history_lines(self._queue.store.read(reads.history(self._queue.store.keys, self.id)))
+
+    def timeline(self) -> list[Transition]:
+        """All that happened to the job, oldest first: each run with its worker, and what people did."""
+        return self._queue.store.talk(job_timeline(self._queue.store.keys, self.id, self._created))
 
     def attempts(self) -> list[Attempt]:
         """The failed attempts after which it ran again, oldest first, at most 20; its record has the last error (C16)."""
@@ -180,6 +186,12 @@ def job_and_why(keys: Keys, job_id: str, created: int | None = None) -> Talk[tup
         return record, (yield from why(keys, record))
 
     return (yield from at_one_moment(look))
+
+
+def job_timeline(keys: Keys, job_id: str, created: int | None = None) -> Talk[list[Transition]]:
+    """Return all that happened to a job."""
+    record = yield from plain_record(keys, job_id, created)
+    return (yield from timeline(keys, record))
 
 
 def history_lines(lines: list[tuple[dt.datetime, str]]) -> list[str]:

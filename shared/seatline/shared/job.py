@@ -60,7 +60,8 @@ EVENTS: Final = "events"
 
 _known_types: set[str] = set()
 _ATTEMPT: Final = re.compile(
-    r"(?P<ms>\d+) attempt (?P<attempt>\d+) by (?P<worker>\S+): (?P<kind>[^\n]*)\n  (?P<message>.*?)\n\n(?P<traceback>.*)",
+    r"(?P<ms>\d+) attempt (?P<attempt>\d+) by (?P<worker>\S+)(?: from (?P<began>\d+))?: (?P<kind>[^\n]*)\n"
+    r"  (?P<message>.*?)\n\n(?P<traceback>.*)",
     re.ASCII | re.DOTALL,
 )
 
@@ -451,11 +452,11 @@ def events_of(gathered: int, packed: bytes) -> list[Any]:
 
 
 def attempt_text(attempt: int, worker: str, error_type: str, error: str, traceback: str) -> str:
-    r"""Write a failed attempt for the list ``job:<id>:attempts``, where the server puts the moment (epoch ms) in front.
+    r"""Write a failed attempt for the list ``job:<id>:attempts``, where the server adds when it ended and began (epoch ms).
 
     ::
 
-        1785312030000 attempt 2 by k3v9m2hx0q7t: ConnectionError
+        1785312030000 attempt 2 by k3v9m2hx0q7t from 1785312029200: ConnectionError
           the mail server is away
                                         <- the first empty line ends the message, whose lines have two blanks in front
         Traceback (most recent call last): ...
@@ -469,7 +470,7 @@ def attempt_text(attempt: int, worker: str, error_type: str, error: str, traceba
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that failed and after which the job ran again: when it ended (UTC), its number, by whom, why."""
+    """An attempt that failed and after which the job ran again: when it ended and began (UTC), its number, by whom, why."""
 
     moment: dt.datetime
     attempt: int
@@ -477,6 +478,7 @@ class Attempt:
     error_type: str
     error: str
     traceback: str
+    began: dt.datetime | None = None
 
     @classmethod
     def read(cls, entry: str) -> Attempt:
@@ -496,4 +498,5 @@ class Attempt:
             error_type=found["kind"],
             error=found["message"].replace("\n  ", "\n"),
             traceback=found["traceback"],
+            began=dt.datetime.fromtimestamp(int(found["began"]) / 1000, dt.UTC) if found["began"] else None,
         )

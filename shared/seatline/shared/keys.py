@@ -8,7 +8,8 @@ about                                 hash    schema, creation, run (server run 
                                               skipped), restarted (when run was last seen to change), trimmed,
                                               removed, closed, tenant (required), versions (given to schedules
                                               and triggers), passed.<state> (how far retention has passed over
-                                              jobs whose type has a rule of its own)
+                                              jobs whose type has a rule of its own), gone.<state> (the latest
+                                              end of those that were trimmed)
 paused                                string  while the namespace is paused: since when (epoch ms), by whom
 seq                                   string  the last sequence given
 job:<id>                              hash    one job, plain text; only params (and the result) are msgpack

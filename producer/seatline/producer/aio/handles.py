@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatline.producer import handle as job_asks
 from seatline.producer import orders as order_asks
+from seatline.producer.timeline import Transition
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import orders as order_verbs
 from seatline.shared.calls import reads
@@ -58,6 +59,10 @@ class AsyncJobHandle:
     async def history(self) -> list[str]:
         """What people and losses did to the job, oldest first."""
         return job_asks.history_lines(await self._queue.store.read(reads.history(self._queue.store.keys, self.id)))
+
+    async def timeline(self) -> list[Transition]:
+        """All that happened to the job, oldest first: each run with its worker, and what people did."""
+        return await self._queue.store.talk(job_asks.job_timeline(self._queue.store.keys, self.id, self._created))
 
     async def attempts(self) -> list[Attempt]:
         """The failed attempts after which it ran again, oldest first, at most 20; its record has the last error (C16)."""

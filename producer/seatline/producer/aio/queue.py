@@ -17,6 +17,7 @@ from seatline.producer.aio.triggers import AsyncTriggers
 from seatline.producer.failures import Failure, failures_of
 from seatline.producer.listing import jobs_in
 from seatline.producer.orders import orders_in
+from seatline.producer.report import Report, report_of
 from seatline.producer.requests import Batches, Requests, who
 from seatline.producer.selection import Wanted, look
 from seatline.shared.calls.acts import Act
@@ -408,6 +409,22 @@ class AsyncQueue:
     async def require_tenant(self, required: bool = True) -> bool:
         """Refuse new jobs that name no tenant, or take them again. Returns False if that was so already (Q26)."""
         return await self.store.run(self._requests.gate(None, "tenant", *((self.by,) if required else ("", self.by))))
+
+    async def report(self, since: float | dt.datetime, until: float | dt.datetime | None = None) -> Report:
+        """Say what ran, failed and waited, and which seats it took: of all jobs that ended in a period (H1).
+
+        It reads each of them, page by page.
+
+        Args:
+            since: a moment with a time zone, or seconds since 1970.
+            until: likewise; None: now.
+
+        Raises:
+            InvalidInput: an argument is outside its limits, or the period is none.
+
+        """
+        end = None if until is None else moment_ms("until", until)
+        return await self.store.talk(report_of(self.store.keys, moment_ms("since", since), end))
 
     def acts(self, *, since: float | dt.datetime | None = None, limit: int | None = None) -> AsyncIterator[Act]:
         """Iterate over what people did to the namespace, the newest first (the audit).

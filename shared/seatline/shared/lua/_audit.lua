@@ -9,7 +9,7 @@ local function audit(key, by, act, on, more, count)
   if same and now - tonumber(string.match(newest[1], '^%d+')) < WITHIN then
     redis.call('XDEL', key, newest[1])
     times, on = times + tonumber(v[10]), v[6]
-    if count then more = string.match(v[8], '^%d+') .. string.match(more, '%D.*$') end
+    if on == 'jobs' then more = string.match(v[8], '^%d+') .. string.match(more, '%D.*$') end
   end
   if count and on ~= 'jobs' then more = '' end
   redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'by', by, 'act', act, 'on', on, 'more', more or '', 'times', times)
