@@ -192,7 +192,9 @@ class TestNowAndThen:
         assert "3 are withheld for " in child.errors()
         wait_until(lambda: queue.pools["vault"].external == 0, 20, "the end of the last report")
         wait_until(lambda: "its last report is over: nothing is withheld any more" in child.errors(), 20)
-        assert len(child.errors().splitlines()) == 2
+        say(licences, "soon")
+        wait_until(lambda: "printed 'soon', not a whole number" in child.errors(), 20)
+        assert len(child.errors().splitlines()) == 3
         say(licences, "1")
         wait_until(lambda: queue.pools["vault"].external == 1, 20)
         os.kill(child.pid, signal.SIGINT)
