@@ -125,6 +125,8 @@ def test_c13_jobs_handed_back_are_exit_code_1(queue: Queue, start: Start, type_:
     assert handle.state() == state
     back, interrupted = (1, 0) if state == "ready" else (0, 1)
     last = child.errors().splitlines()[-1]
+    leaves = next(line for line in child.errors().splitlines() if "shutdown: " in line)
+    assert leaves.endswith(f"0 jobs done, 1 {'handed back' if back else 'interrupted'}")
     assert last.startswith(f"seatline: 1 job did not end here: {back} handed back, {interrupted} interrupted")
 
 

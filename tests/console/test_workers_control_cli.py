@@ -33,6 +33,10 @@ def publish(ctx, seconds=60):
     ctx.progress(3, 10, "sheet 3")
     ctx.sleep(seconds)
 
+@handlers.handler("hold.tight")
+def hold_tight(ctx):
+    ctx.sleep(60)
+
 @handlers.handler("break.down")
 def break_down(ctx):
     raise ValueError("no paper")
@@ -134,10 +138,26 @@ class TestAsking:
         done = cli("workers", "stop", worker, *now, "--wait")
         assert time.monotonic() - began < 10, "its grace is 30 s"
         assert done.code == 0
-        assert "stops at once and hands 2 running jobs back" in done.out
+        assert "stops at once; of 2 running jobs 2 go back to their place\n" in done.out
         assert ("was told to stop before" in done.out) == (how == "a second stop")
         assert child.wait(10) == 1
         assert [(handle.state(), handle.record().attempt) for handle in running] == [("ready", 0)] * 2
+
+    def test_c13_a_stop_says_what_becomes_of_each_job(self, cli: Cli, queue: Queue, start: Start) -> None:
+        """C13, Q12: with the default if_lost a job is interrupted, and nobody says that it was handed back."""
+        child, worker = start("--slots", "2")
+        tight = queue.enqueue("hold.tight")
+        wait_until(lambda: tight.state() == "running", 10)
+        back = queue.enqueue("drawing.publish")
+        wait_until(lambda: back.state() == "running", 10)
+        done = cli("workers", "stop", worker, "--now", "--wait")
+        assert done.lines == [
+            f"worker {worker} stops at once; of 2 running jobs 1 goes back to its place and 1 becomes interrupted (if_lost)",
+            f"worker {worker} is gone",
+        ]
+        assert child.wait(10) == 1
+        assert (tight.state(), back.state()) == ("interrupted", "ready")
+        assert f"worker {worker} leaves: 0 jobs done, 1 handed back, 1 interrupted\n" in child.errors()
 
     def test_stop_now_was_said_already(self, cli: Cli, start: Start) -> None:
         child, worker = start()

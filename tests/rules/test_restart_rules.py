@@ -249,14 +249,17 @@ class TestTold:
         )
         assert "WARNING:seatline.worker:restart-losses" in second.child.errors()
         wait_until(lambda: job.state() == "interrupted", 10)
+        said = f"job {int(job.id)}: its holder is gone; it is interrupted"
+        wait_until(lambda: said in second.child.errors(), 5, "an id as people type it")
 
     def test_w3_old_news_is_not_told(
         self, queue: Queue, redis: Redis, burst: Callable[..., object], namespace: str
     ) -> None:
-        """W3: a worker that starts hours after the restart keeps silent; the report is to be had all the same."""
-        queue.enqueue("t")
-        for hours, told in ((2, 0), (0.5, 1)):
-            moment = int((time.time() - hours * 3600) * 1000)
+        """W3: a worker that starts long after the restart keeps silent; the report is to be had all the same."""
+        waits = queue.enqueue("nobody")
+        redis.hset(f"{{{namespace}}}:job:{waits.id}", "created", int((time.time() - 86_400) * 1000))
+        for minutes, told in ((120, 0), (11, 0), (9, 1)):
+            moment = int((time.time() - minutes * 60) * 1000)
             redis.hset(f"{{{namespace}}}:about", "restarted", moment)
             log = EventLog()
             burst(Trace("t").handlers, sink=log, renew=0.3, lease=1.2)
@@ -264,3 +267,16 @@ class TestTold:
             report = restart_report(queue.store)
             assert report is not None
             assert round(report.restarted.timestamp() * 1000) == moment
+
+    def test_w3_a_restart_that_left_nothing_is_not_told(
+        self, queue: Queue, redis: Redis, burst: Callable[..., object], namespace: str
+    ) -> None:
+        """W3: nothing restored, started, interrupted or orphaned: no line that counts to zero."""
+        queue.enqueue("t")
+        redis.hset(f"{{{namespace}}}:about", "restarted", int((time.time() - 5) * 1000))
+        log = EventLog()
+        burst(Trace("t").handlers, sink=log, renew=0.3, lease=1.2)
+        report = restart_report(queue.store)
+        assert report is not None
+        assert (report.restored, report.jobs, report.well) == ((), {}, True)
+        assert not log.count("restarted") + log.count("restart-losses")

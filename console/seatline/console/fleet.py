@@ -25,7 +25,7 @@ __all__ = ["Fleet", "RunningJob", "Seen", "fleet_of", "worker_data"]
 
 #: Workers and running jobs that one look reads, at most.
 _MOST: Final = 10_000
-_FIELDS: Final = ("worker", "type", "attempt", "started", "progress", "overdue", "title")
+_FIELDS: Final = ("worker", "type", "attempt", "started", "progress", "overdue", "title", "if_lost")
 _SLEEPS: Final = "sleeping until "
 
 
@@ -41,6 +41,7 @@ class RunningJob:
     progress: str | None
     overdue: bool
     title: str | None
+    if_lost: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +178,14 @@ def _jobs(store: Store, ids: Sequence[str]) -> list[RunningJob]:
     def parse(replies: Sequence[Any]) -> list[RunningJob]:
         jobs: list[RunningJob] = []
         for job_id, values in zip(ids, replies, strict=True):
-            worker, type_, attempt, started, progress, overdue, title = (v and text(v) for v in values)
+            worker, type_, attempt, started, progress, overdue, title, if_lost = (v and text(v) for v in values)
             if worker:  # else it has been settled and removed meanwhile
                 since = dt.datetime.fromtimestamp(int(started) / 1000, dt.UTC) if started else None
                 number = int(attempt or 0)
-                jobs.append(RunningJob(job_id, worker, type_ or "?", number, since, progress, bool(overdue), title))
+                lost = if_lost or "interrupt"
+                jobs.append(
+                    RunningJob(job_id, worker, type_ or "?", number, since, progress, bool(overdue), title, lost)
+                )
         return jobs
 
     return store.read(Read(looks, parse))

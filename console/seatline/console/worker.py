@@ -85,7 +85,8 @@ def worker(
     """Run jobs with the handlers of a module.
 
     HANDLERS is the name of a Handlers() in MODULE, `handlers` if left out; the working folder is searched too. SIGTERM
-    and Ctrl-C let running jobs end; a second one hands them back at once.
+    and Ctrl-C let running jobs end, for --grace; a second one does not. What has not ended then becomes interrupted, or with
+    if_lost="rerun" goes back to its place in the queue.
 
     Every setting has a variable as well: SEATLINE_GRACE, SEATLINE_CANCEL_AFTER and so on, in seconds.
 

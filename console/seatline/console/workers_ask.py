@@ -77,7 +77,7 @@ Examples:
 """,
 )
 @_which
-@click.option("--now", is_flag=True, help="Hand back at once what runs.")
+@click.option("--now", is_flag=True, help="Without grace for what runs.")
 @click.option(
     "--wait",
     type=_limit,
@@ -90,7 +90,8 @@ Examples:
 def stop(target: Target, ids: tuple[str, ...], *, everyone: bool, now: bool, wait: float | None) -> None:
     """Have workers end: what they run may end first.
 
-    After its grace period (30 s unless its --grace says otherwise) a worker hands back what still runs, without costing
+    After its grace period (30 s unless its --grace says otherwise) what still runs is stopped: a job becomes interrupted,
+    and stays so until `seatline jobs resubmit`; with if_lost="rerun" it goes back to its place in the queue, without costing
     an attempt. --now, or a second stop of the same worker, does so at once.
 
     Exit code 0: all were told; with --wait, all are gone. 1: one of them is not there. 124: not gone in time; they go
@@ -182,10 +183,19 @@ def _said(worker: Seen, word: Word, *, again: bool) -> str:
                 f" when {some} {'have' if jobs > 1 else 'has'} ended, or its grace is over" if jobs else ""
             )
         case "stop-now":
-            said = "stops at once" + (f" and hands {some} back" if jobs else "")
+            said = "stops at once" + (f"; of {some} {_becomes(worker)}" if jobs else "")
             if again and worker.state != "sleeping":
                 said = f"was told to stop before: it {said}"
     return f"is {worker.state_shown()}; then it {said}" if worker.state == "sleeping" else said
+
+
+def _becomes(worker: Seen) -> str:
+    """Say what becomes of the jobs that it runs: a stop is no loss, but asks the same ``if_lost``."""
+    back = sum(job.if_lost == "rerun" for job in worker.jobs)
+    left = len(worker.jobs) - back
+    words = [f"{back} go{'' if back > 1 else 'es'} back to {'their' if back > 1 else 'its'} place"] if back else []
+    words += [f"{left} become{'' if left > 1 else 's'} interrupted (if_lost)"] if left else []
+    return " and ".join(words)
 
 
 def _wait(queue: Queue, told: Sequence[Seen], limit: float) -> None:

@@ -177,7 +177,8 @@ class Leases:
                 if word == "lost":
                     log.warning("worker %s is lost: nothing has been heard of it; its trigger is told", suspect.a)
                 elif word != "alive":
-                    log.warning("%s %s: its holder is gone; it is %s", suspect.kind, suspect.a, word)
+                    name = int(suspect.a) if suspect.kind == "job" else suspect.a
+                    log.warning("%s %s: its holder is gone; it is %s", suspect.kind, name, word)
 
     def _watch(self) -> None:
         """Fence in time, also while a renewal waits for an answer: hence a thread of its own. And be the watchdog."""

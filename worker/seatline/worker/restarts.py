@@ -1,5 +1,6 @@
 """Tells of a restart of the server: a line in the log of each worker that meets it, with what became of jobs and orders (W3).
 
+A worker meets it that lives through it, or starts within ten minutes of it. Where it has left nothing behind, nothing is said.
 A contact says when the server was last seen to run anew (``contact.lua``). This actor compares that after each renewal of its
 worker, in memory, so it costs nothing while nothing has happened; then it makes the report once, in a thread of its own.
 """
@@ -19,8 +20,8 @@ __all__ = ["Restarts"]
 
 log = logging.getLogger("seatline.worker")
 
-#: For a worker that starts, a restart so long ago is no news (ms).
-NEWS: Final = 3_600_000
+#: For a worker that starts, a restart so long ago is no news (ms): it does not start together with the server.
+NEWS: Final = 600_000
 #: Orders, and jobs, of each state that it looks at.
 MOST: Final = 5_000
 
@@ -64,12 +65,13 @@ class Restarts:
             return
         if report is None:
             return
-        self._events.tell(
-            "restarted" if report.well else "restart-losses",
-            f"{report}. More: seatline orders list --since-restart",
-            restored=len(report.restored),
-            jobs=sum(report.jobs.values()),
-            at_once=len(report.started),
-            interrupted=len(report.interrupted),
-            orphaned=len(report.orphaned),
-        )
+        counts = {
+            "restored": len(report.restored),
+            "jobs": sum(report.jobs.values()),
+            "at_once": len(report.started),
+            "interrupted": len(report.interrupted),
+            "orphaned": len(report.orphaned),
+        }
+        if any(counts.values()):
+            word = "restarted" if report.well else "restart-losses"
+            self._events.tell(word, f"{report}. More: seatline orders list --since-restart", **counts)

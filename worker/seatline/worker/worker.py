@@ -200,7 +200,7 @@ class Worker:
         return self.summary
 
     def stop(self, *, now: bool = False) -> None:
-        """Ask the run to end; from any thread or signal handler. ``now``, or a second call, hands back at once."""
+        """Ask the run to end; from any thread or signal handler. ``now``, or a second call: without grace."""
         again = self._turns.stopping is not None
         self._turns.stopping = time.monotonic() + (0.0 if now or again else self.settings.grace)
         self._crew.woken.put(None)
@@ -245,9 +245,11 @@ class Worker:
         self._notes.close()
         self._hooks.run("on_shutdown")
         self.store.close()
-        done, back = self.summary.done, self.summary.handed_back + self.summary.interrupted
-        said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done, {back} handed back"
-        self._events.tell("shutdown", said, done=done, handed_back=back)
+        done, back, interrupted = self.summary.done, self.summary.handed_back, self.summary.interrupted
+        said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done"
+        said += f", {back} handed back" if back or not interrupted else ""
+        said += f", {interrupted} interrupted" if interrupted else ""
+        self._events.tell("shutdown", said, done=done, handed_back=back, interrupted=interrupted)
         drop_unwritten_errors()
 
     # -- what others ask and say
@@ -309,7 +311,9 @@ class Worker:
 
         def told(number: int, _: FrameType | None) -> None:
             again = self._turns.stopping is not None
-            word = "handing back what runs" if again else f"letting {len(self._turns.held)} running jobs end"
+            word = f"letting {len(self._turns.held)} running jobs end"
+            if again:
+                word = "at once; what runs goes back to its place, or is interrupted, as its if_lost says"
             self._events.tell("stopping", f"{signal.Signals(number).name}: {word}", signal=number)
             self.stop()
 
