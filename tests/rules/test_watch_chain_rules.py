@@ -348,6 +348,27 @@ class TestEnds:
         watch.look()
         assert (tmp_path / "broken" / "a").exists()
 
+    def test_o14_one_that_failed_has_ended_although_elements_are_left(
+        self, queue: Queue, inbox: Path, tmp_path: Path, make: MakeOrders, make_steps: MakeSteps
+    ) -> None:
+        """O14: elements under way are awaited; those that begin only if it is resumed are not."""
+        join = Step("z", "t", after=["scan", "b"])
+        queue.define(Chain("each", [Step("scan", "t", each="files", after=()), Step("b", "t", after=()), join]))
+        path, worker = write(inbox / "a"), make_steps("t")
+        watch = make(chain="each", params={"files": [1, 2, 3]}, failed=f"move:{tmp_path / 'broken'}")
+        (order,) = watch.look()
+        worker.take()
+        worker.expand(order.id, "scan", [1, 2, 3])
+        worker.take(1)
+        worker.end(order.id, "b", outcome="failed")
+        assert order.state() == "failed"
+        watch.look()
+        assert path.exists()
+        worker.end_all(*worker.runs)
+        assert dict(order.record().now) == {"b": "failed", "scan": "each"}
+        watch.look()
+        assert (tmp_path / "broken" / "a").exists()
+
     def test_a_failed_file_that_is_kept_is_ended_when_its_order_is_resumed(
         self, inbox: Path, make: MakeOrders, burst: Burst, caplog: pytest.LogCaptureFixture
     ) -> None:

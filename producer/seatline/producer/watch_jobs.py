@@ -65,7 +65,7 @@ class WatchedJobs:
         some = (pending[start:] + pending[:start])[:FOLLOWED_AT_ONCE]
         self._turn = start + len(some)
         store = self._store
-        found = store.read(self._work.ends([file.job or "" for _, file in some]))
+        found = self._work.ends([file.job or "" for _, file in some])
         if None in found:
             self.creation = store.meet()  # the read may have met a server that runs anew, and would not know
         contact = store.contact

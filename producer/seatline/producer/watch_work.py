@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from seatline.producer.orders import OrderHandle
 from seatline.producer.watch_folder import Version
 from seatline.producer.watch_params import order_id_of, token_of
+from seatline.shared.calls import orders as verbs
 from seatline.shared.calls import reads
-from seatline.shared.calls.base import Read
 from seatline.shared.config import check_name
 from seatline.shared.errors import Conflict, InvalidInput, OrderExists
 from seatline.shared.job import check_priority
@@ -87,8 +87,8 @@ class Work(Protocol[Handle_co]):
         """Return what bears a name, or None."""
         ...
 
-    def ends(self, ids: Sequence[str]) -> Read[list[reads.End | None]]:
-        """Return what became of these, None for those that do not exist."""
+    def ends(self, ids: Sequence[str]) -> list[reads.End | None]:
+        """Ask what became of these; None for those that do not exist."""
         ...
 
     def said(self, id: str) -> str:
@@ -129,9 +129,9 @@ class Jobs:
         """Return the job that has this token."""
         return self._queue.find(name)
 
-    def ends(self, ids: Sequence[str]) -> Read[list[reads.End | None]]:
-        """Return what became of jobs."""
-        return reads.job_ends(self._queue.store.keys, ids)
+    def ends(self, ids: Sequence[str]) -> list[reads.End | None]:
+        """Ask what became of jobs."""
+        return self._queue.store.read(reads.job_ends(self._queue.store.keys, ids))
 
     def said(self, id: str) -> str:
         """Return ``job 42``."""
@@ -170,12 +170,21 @@ class Orders:
 
     def find(self, name: str) -> OrderHandle | None:
         """Return the order that has this id."""
-        (found,) = self._queue.store.read(self.ends([name]))
+        (found,) = self.ends([name])
         return None if found is None else self._queue.order(name)
 
-    def ends(self, ids: Sequence[str]) -> Read[list[reads.End | None]]:
-        """Return what became of orders."""
-        return reads.order_ends(self._queue.store.keys, ids)
+    def ends(self, ids: Sequence[str]) -> list[reads.End | None]:
+        """Ask what became of orders; one that has failed and of which an element is under way is running."""
+        found = self._queue.store.read(reads.order_ends(self._queue.store.keys, ids))
+        return [
+            end._replace(state="running") if end and any(self._begun(order_id, step) for step in end.each) else end
+            for order_id, end in zip(ids, found, strict=True)
+        ]
+
+    def _begun(self, order_id: str, step: str) -> bool:
+        """Whether elements of a step are under way; the others begin only if the order is resumed."""
+        *_, jobs = self._queue.store.read(verbs.elements(self._queue.store.keys, order_id, step))
+        return jobs > 0
 
     def said(self, id: str) -> str:
         """Return ``order pump.k3mzx...``."""

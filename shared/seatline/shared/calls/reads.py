@@ -73,12 +73,13 @@ class End(NamedTuple):
     """What became of a job or an order: its state, when it was accepted, and the first line of its error or reason.
 
     ``created``: epoch ms; it tells a job from another one that got the same id after a crash. The id of an order is its own, so
-    there it is 0.
+    there it is 0. ``each``: of an order that has failed, steps that run for each element and may have some under way still.
     """
 
     state: str
     created: int
     said: str
+    each: tuple[str, ...] = ()
 
 
 def job_ends(keys: Keys, ids: Sequence[str]) -> Read[list[End | None]]:
@@ -105,10 +106,13 @@ def order_ends(keys: Keys, ids: Sequence[str]) -> Read[list[End | None]]:
 
     def read(fields: Sequence[bytes | None]) -> End | None:
         state, error, now = (text(field) if field else "" for field in fields)
-        words = [pair.partition("=")[2] for pair in now.split()]
-        if state == "failed" and any(word.isdigit() or word == "each" for word in words):
+        at = (
+            {step: word for step, _, word in (pair.partition("=") for pair in now.split())} if state == "failed" else {}
+        )
+        if any(word.isdigit() for word in at.values()):
             state = "running"
-        return End(state, 0, (error.splitlines() or [""])[0]) if state else None
+        each = tuple(step for step, word in at.items() if word == "each")
+        return End(state, 0, (error.splitlines() or [""])[0], each) if state else None
 
     commands: list[Command] = [("HMGET", keys.order(order_id), "state", "error", "now") for order_id in ids]
     return Read(commands, lambda replies: [read(fields) for fields in replies])
