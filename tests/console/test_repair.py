@@ -246,6 +246,11 @@ def where_all_is(r: Redis, k: Key) -> dict[bytes, Any]:
     return found
 
 
+def given(r: Redis, k: Key) -> tuple[Any, Any]:
+    """Return the last id given, and how many were skipped."""
+    return r.get(k("seq")), r.hget(k("about"), "gaps")
+
+
 @pytest.mark.damaged
 @pytest.mark.parametrize("name", MENDED)
 @pytest.mark.parametrize("small", [10_000, 0], ids=["at once", "walked"])
@@ -254,7 +259,7 @@ def test_r1_what_follows_from_the_records_is_made_anew(
 ) -> None:
     """R1, S2: after the repair nothing is wrong, and all stand where they stood."""
     monkeypatch.setattr(audit, "__defaults__", (small,))
-    before = where_all_is(redis_, queue.store.keys)
+    before, ids = where_all_is(redis_, queue.store.keys), given(redis_, queue.store.keys)
     MENDED[name](redis_, queue.store.keys, running)
     found = audit(queue.store).violations
     assert found, "the damage was not seen"
@@ -262,6 +267,8 @@ def test_r1_what_follows_from_the_records_is_made_anew(
     assert [str(violation) for violation in outcome.left] == []
     if name not in ELSEWHERE:
         assert where_all_is(redis_, queue.store.keys) == before
+    if not name.startswith(("about", "seq")):
+        assert given(redis_, queue.store.keys) == ids
 
 
 @pytest.mark.damaged

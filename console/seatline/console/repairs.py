@@ -16,7 +16,7 @@ from seatline.console.violation import Violation
 from seatline.shared.calls.repair import REPAIR_MOST, repair
 from seatline.shared.store import Store
 
-__all__ = ["Repaired", "repair_all", "shown"]
+__all__ = ["Repaired", "is_count", "now_or_last", "repair_all", "shown"]
 
 #: Rounds of one repair; what stands behind another damage comes in the second or third.
 ROUNDS = 8
@@ -39,7 +39,7 @@ def repair_all(
     """Put right what was found, and what comes to light behind it, which ``told`` is told of before."""
     outcome = Repaired(left=list(found))
     for turn in range(ROUNDS):
-        mends = [violation for violation in outcome.left if violation.mend]
+        mends = now_or_last(outcome.left)
         if not mends:
             break
         if turn:
@@ -49,6 +49,17 @@ def repair_all(
         if not done:
             break
     return outcome
+
+
+def now_or_last(violations: Sequence[Violation]) -> list[Violation]:
+    """Return those that can be mended now: the count of ids comes last, for what is put back is counted again."""
+    mends = [violation for violation in violations if violation.mend]
+    return [violation for violation in mends if not is_count(violation)] or mends
+
+
+def is_count(violation: Violation) -> bool:
+    """Whether it is the count of all ids."""
+    return (violation.rule, violation.subject) == ("R1", "ids")
 
 
 def _bites(mends: Sequence[Violation]) -> Iterator[Sequence[Violation]]:

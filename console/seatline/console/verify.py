@@ -129,9 +129,13 @@ def _repair(queue: Queue, violations: Sequence[Violation], output: str, *, dry_r
 def _plan(violations: Sequence[Violation]) -> None:
     """Tell of each violation what repair does about it, or what a person can do."""
     from seatline.console.output import clean  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.console.repairs import shown  # noqa: PLC0415 - as above
+    from seatline.console.repairs import is_count, now_or_last, shown  # noqa: PLC0415 - as above
+
+    first = now_or_last(violations)
 
     def line(violation: Violation) -> str:
+        if violation.mend and is_count(violation) and violation not in first:
+            return f"{clean(str(violation))}\n  repair: it is counted again when the rest is done"
         if violation.mend:
             lost = f" ({violation.advice})" if violation.advice and "lost" in violation.advice else ""
             return f"{clean(str(violation))}\n  repair: {clean(violation.mend.says + lost)}"
