@@ -160,7 +160,8 @@ class World:
             worker.held, worker.listed = jobs_held, listed
 
     def keys(self) -> list[bytes]:
-        return cast("list[bytes]", self.redis.keys(f"{{{self.queue.store.keys.namespace}}}:*"))
+        pattern = f"{{{self.queue.store.keys.namespace}}}:*"
+        return cast("list[bytes]", self.redis.keys(pattern))  # pyright: ignore[reportUnknownMemberType]
 
     def taken(self) -> set[str]:
         """What the idle workers of one offer or another take in their next turns."""

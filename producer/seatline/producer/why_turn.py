@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from seatline.producer.why_scene import Scene
 from seatline.shared.calls.base import Command, Read, text
 from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.job import JobRecord, uses_map, uses_text
 from seatline.shared.keys import Keys
-
-if TYPE_CHECKING:
-    from seatline.producer.why import Scene
 
 __all__ = ["Claims", "Turns"]
 
