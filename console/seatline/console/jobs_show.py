@@ -35,6 +35,7 @@ def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
     """
     from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.console.records import job_data, obstacle_data  # noqa: PLC0415 - as above
+    from seatline.producer.timeline import for_people  # noqa: PLC0415 - as above
     from seatline.shared.calls import reads  # noqa: PLC0415 - as above
 
     with target.queue() as queue:
@@ -48,7 +49,7 @@ def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
                 "traceback": record.traceback,
                 "attempts": attempts if isinstance(attempts, str) else [_attempt_data(each) for each in attempts],
                 "why": [obstacle_data(obstacle) for obstacle in obstacles],
-                "history": [{"time": when, "what": what} for when, what in history],
+                "history": [{"time": when, "what": for_people(what)} for when, what in history],
             }
             click.echo(json.dumps(plain_data(data), indent=2, ensure_ascii=False))
             return
@@ -57,7 +58,7 @@ def show_job(target: Target, job: str, *, full: bool, output: str) -> None:
         if obstacles:
             lines += ["", "Why it waits", *(f"  {obstacle}" for obstacle in obstacles)]
         if history:
-            lines += ["", "History", *(f"  {_local(when)}  {what}" for when, what in history)]
+            lines += ["", "History", *(f"  {_local(when)}  {for_people(what)}" for when, what in history)]
         if count := _logged(queue, record):
             lines += ["", f"Log  {count:,} line{'s' if count > 1 else ''}: `seatline jobs log {int(record.id)}`"]
     _print(lines)
@@ -93,7 +94,7 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
         "tags": " ".join(job.tags),
         "event": _event(job),
         "token": job.token,
-        "uses": uses_shown(job),
+        "uses": uses_shown(job, _uses_of_type(queue, job)),
         "holds": ", ".join(f"{pool}={seats}" for pool, seats in job.seats.items()) if job.state == "running" else "",
         "progress": job.progress and progress_shown(job.progress, full=True),
     }
@@ -120,6 +121,16 @@ def _header(queue: Queue, job: JobRecord) -> Iterator[str]:
     if job.finished:
         ran = f"  after running {span((job.finished - job.started).total_seconds())}" if job.started else ""
         yield f"  ended     {_local(job.finished)}{ran}"
+
+
+def _uses_of_type(queue: Queue, job: JobRecord) -> str | None:
+    """Return the seats that jobs of its type need unless they say otherwise."""
+    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+
+    if job.uses is not None:
+        return None
+    (known,) = queue.store.read(reads.type_records(queue.store.keys, [job.type]))
+    return known.uses
 
 
 def _step(job: JobRecord) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seatline.producer.timeline import Transition, timeline
+from seatline.producer.timeline import Transition, for_people, timeline
 from seatline.shared.calls import jobs as verbs
 from seatline.shared.calls import reads
 from seatline.shared.calls.base import Call
@@ -19,7 +19,6 @@ from seatline.shared.errors import (
     JobInterrupted,
     JobLost,
     JobSkipped,
-    NoSuchJob,
     ResultExpired,
 )
 from seatline.shared.job import Attempt, JobRecord, check_priority
@@ -157,9 +156,7 @@ def plain_record(keys: Keys, job_id: str, created: int | None = None) -> Talk[Jo
     """Return a snapshot of a job, of a step's without what its order hands it; ``created``: what its submission was told."""
     (record,) = yield from ask(reads.job_records(keys, [job_id]))
     if record is None:
-        raise NoSuchJob(
-            f"job {int(job_id)}: no such job (any more): removed, trimmed by retention, or lost in a crash."
-        )
+        raise no_such_job(job_id)
     if created is not None and record.created_ms != created:
         raise _lost(job_id)
     return record
@@ -196,7 +193,7 @@ def job_timeline(keys: Keys, job_id: str, created: int | None = None) -> Talk[li
 
 def history_lines(lines: list[tuple[dt.datetime, str]]) -> list[str]:
     """Write a history for people."""
-    return [f"{when.isoformat(timespec='seconds')} {what}" for when, what in lines]
+    return [f"{when.isoformat(timespec='seconds')} {for_people(what)}" for when, what in lines]
 
 
 def log_texts(kept: reads.JobLog) -> list[str]:

@@ -166,7 +166,7 @@ def _walk(keys: Keys, state: str, since: int, until: int) -> Walk[str]:
     while page := (yield from ask(ended.ended_between(keys, state, at, until, len(seen), PAGE))):
         for job_id, end in page:
             if end != at:
-                at, seen = end, set()
+                at, seen = end, set[str]()
             if job_id not in seen:
                 seen.add(job_id)
                 yield Found(job_id)

@@ -18,7 +18,7 @@ from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.job import WAITING, Attempt, JobRecord
 from seatline.shared.keys import Keys
 
-__all__ = ["Transition", "runs_of", "timeline"]
+__all__ = ["Transition", "for_people", "runs_of", "timeline"]
 
 #: How the history tells that a worker gave a job back at once: the licence server refused, or it was told to stop.
 NOT_BEGUN: Final = "not begun"
@@ -94,6 +94,12 @@ def runs_of(
     for run in _runs(record, lines, attempts):
         if run.began and run.ended and not run.what.endswith(NOT_BEGUN):
             yield run.began, run.ended
+
+
+def for_people(line: str) -> str:
+    """Return a line of a history without the moment (epoch ms) at which its run began."""
+    found = _RUN.fullmatch(line)
+    return f"attempt {found['attempt']} by {found['worker']}: {found['what']}" if found else line
 
 
 def _runs(record: JobRecord, lines: Iterable[tuple[dt.datetime, str]], attempts: Sequence[Attempt]) -> Iterator[_Run]:
