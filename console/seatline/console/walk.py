@@ -184,22 +184,35 @@ def _jobs(store: Store, ids: Sequence[str]) -> Found:
     first = [record(reply, JOB_FIELDS) for reply in replies]
     commands: list[Command] = []
     for job_id, before in zip(ids, first, strict=True):
-        commands += [_record_of(store, job_id), ("PTTL", store.keys.job(job_id)), ("TYPE", store.keys.job(job_id))]
-        commands += [("ZSCORE", store.keys(place_of(before)), job_id), ("ZSCORE", store.keys("expiring"), job_id)]
-        token, unique = before.get("submission", ""), before.get("unique", "")
-        commands += [("EXISTS", store.keys(f"token:{token}")), ("GET", store.keys(f"unique:{unique}"))]
-        owner = store.keys.order(before.get("order", ""))
-        commands += [("HMGET", owner, *ORDER_FIELDS), ("ZSCORE", f"{owner}:each:{before.get('step')}:jobs", job_id)]
+        key, owner = store.keys.job(job_id), store.keys.order(before.get("order", ""))
+        commands += [
+            _record_of(store, job_id),
+            ("PTTL", key),
+            ("TYPE", key),
+            ("ZSCORE", store.keys(place_of(before)), job_id),
+        ]
+        if "expires" in before:
+            commands.append(("ZSCORE", store.keys("expiring"), job_id))
+        if "submission" in before:
+            commands.append(("EXISTS", store.keys(f"token:{before['submission']}")))
+        if "unique" in before:
+            commands.append(("GET", store.keys(f"unique:{before['unique']}")))
+        if "order" in before:
+            commands += [("HMGET", owner, *ORDER_FIELDS), ("ZSCORE", f"{owner}:each:{before.get('step')}:jobs", job_id)]
     answers, found = together(store, commands), Found()
     for job_id, before in zip(ids, first, strict=True):
         job, left, kind = record(next(answers), JOB_FIELDS), int(next(answers)), text(next(answers))
-        score, limit, kept, keyed = _score(next(answers)), _score(next(answers)), bool(next(answers)), next(answers)
-        order, index = record(next(answers), ORDER_FIELDS), _score(next(answers))
+        score = _score(next(answers))
+        limit = _score(next(answers)) if "expires" in before else None
+        kept = bool(next(answers)) if "submission" in before else True
+        keyed = next(answers) if "unique" in before else None
+        order = record(next(answers), ORDER_FIELDS) if "order" in before else {}
+        index = _score(next(answers)) if "order" in before else None
         wrong = [] if left == _GONE else list(wrong_key(f"job:{job_id}", left, kind))
         if job and job == before:
             wrong += misplaced(job_id, job, score)
             wrong += unlimited(job_id, job, limit)
-            if "submission" in job and not kept:
+            if not kept:
                 wrong.append(forgotten_token(job_id, job["submission"]))
             wrong += unkeyed(job_id, job, text(keyed) if isinstance(keyed, bytes) else None)
             wrong += strange_job(job_id, job, order, index)
