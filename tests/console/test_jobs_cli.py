@@ -103,6 +103,14 @@ def test_enqueue_says_nothing_when_all_is_well(cli: Cli, worker: Worker) -> None
     assert (done.code, done.out, done.err) == (0, "1\n", "")
 
 
+def test_q15_a_schedule_of_a_type_that_nobody_runs_warns_as_enqueue_does(cli: Cli, worker: Worker) -> None:
+    """Q15: at once, not when its first job waits; nothing is said of a type that is run."""
+    done = cli("schedules", "add", "y", "nosuch.type", "--every", "1h")
+    assert done.code == 0
+    assert done.err == "seatline: schedule y: no live worker supports nosuch.type yet; its jobs wait for one.\n"
+    assert cli("schedules", "add", "z", "add", "a=1", "--every", "1h").err == ""
+
+
 def test_enqueue_with_a_token_is_the_same_job(cli: Cli) -> None:
     assert (
         cli("enqueue", "add", "a=1", "--token", "t", "-o", "json").out
@@ -229,6 +237,40 @@ def test_show_tells_the_story(cli: Cli, queue: Queue) -> None:
     assert "resubmitted by" in done.out
     assert "UTC" in done.out
     assert "\x1b" not in done.out
+
+
+def test_show_says_what_seats_a_job_uses(cli: Cli, queue: Queue) -> None:
+    """S11: its own, or its type's as far as a worker has told of them."""
+    queue.enqueue("seated")
+    queue.enqueue("seated", uses={"gpu": 2})
+    assert "  uses      what its type uses; no worker has told yet\n" in cli("jobs", "show", "1").out
+    seated = Handlers()
+
+    @seated.handler("seated", uses={"vault": 1, "cad": 2})
+    def run(ctx: Context) -> None: ...
+
+    Worker(seated, queue.settings.url, namespace=queue.settings.namespace).run(burst=True)
+    assert "  uses      cad=2, vault=1 (its type's)\n" in cli("jobs", "show", "1").out
+    assert "  uses      gpu=2\n" in cli("jobs", "show", "2").out
+
+
+@pytest.mark.parametrize("verb", ["show", "why", "cancel", "resubmit", "log", "history"])
+def test_a_job_that_is_not_there_is_told_in_one_way(cli: Cli, verb: str) -> None:
+    """W1: whoever looks, and whoever acts, is told the same."""
+    done = cli("jobs", verb, "99")
+    said = "no such job. It never existed, was removed, was trimmed by retention, or was lost in a crash."
+    assert (done.code, done.out, done.err) == (1, "", f"seatline: job 99: {said}\n")
+
+
+def test_resubmit_says_that_it_had_succeeded(cli: Cli, queue: Queue) -> None:
+    """Q22: a job that has done its work is not run again without a word."""
+    queue.enqueue("add", {"a": 1, "b": 2})
+    queue.enqueue("fail")
+    drain(queue)
+    assert cli("jobs", "resubmit", "1", "2").lines == [
+        "job 1 resubmitted: it had succeeded, and runs once more",
+        "job 2 ready again (it had failed)",
+    ]
 
 
 def test_show_cuts_what_is_long_and_says_so(cli: Cli, queue: Queue) -> None:

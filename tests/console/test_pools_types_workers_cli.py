@@ -122,10 +122,15 @@ def test_q15_types_are_listed_with_what_waits_and_who_serves(cli: Cli, queue: Qu
 
 def test_q19_pause_and_resume(cli: Cli, queue: Queue) -> None:
     """Q19: of types and of the namespace."""
-    assert cli("types", "pause", "a", "b").out == (
-        "type a is paused: jobs are accepted, none starts\ntype b is paused: jobs are accepted, none starts\n"
+    queue.enqueue("a")
+    done = cli("types", "pause", "a", "b")
+    assert (done.code, done.out) == (
+        0,
+        "type a is paused: jobs are accepted, none starts\ntype b is paused: jobs are accepted, none starts\n",
     )
-    assert cli("types", "pause", "a").out == "type a was paused already\n"
+    assert done.err == "seatline: no such type yet: b; it is paused from now on.\n", "the name may be a slip"
+    again = cli("types", "pause", "a")
+    assert (again.out, again.err) == ("type a was paused already\n", "")
     assert cli("types", "resume", "a", "b").out == "type a goes on\ntype b goes on\n"
     assert cli("types", "resume", "a").out == "type a was not paused\n"
     assert "is paused: jobs are accepted" in cli("types", "pause", "--all").out

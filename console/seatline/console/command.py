@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Group", "output_option"]
 
 T = TypeVar("T")
+#: Commands that change nothing, and nouns.
+_LOOK: Final = frozenset({
+    "acl", "audit", "chains", "cli", "demo", "doctor", "failures", "history", "jobs", "list", "log", "logs", "next", "orders",
+    "ping", "pools", "report", "schedules", "scripts", "server", "show", "status", "triggers", "types", "verify", "wait", "why",
+    "workers",
+})  # fmt: skip
 
 
 def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -97,10 +103,20 @@ class Group(Command, click.Group):
 
 
 def _near(word: str, known: Iterable[str]) -> str:
+    """Name the nearest command; one that may change something only if it is one slip of a key away."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a slip
 
-    found = get_close_matches(word, known, 1)
+    found = get_close_matches(word, [name for name in known if name in _LOOK or _one_slip(word, name)], 1)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _one_slip(word: str, name: str) -> bool:
+    """Whether one letter is missing, too many or another one, or two have changed places."""
+    while word and name and word[0] == name[0]:
+        word, name = word[1:], name[1:]
+    while word and name and word[-1] == name[-1]:
+        word, name = word[:-1], name[:-1]
+    return max(len(word), len(name)) <= 1 or (len(word) == 2 and word == name[::-1])  # noqa: PLR2004 - a pair
 
 
 def output_option(function: Callable[..., T]) -> Callable[..., T]:

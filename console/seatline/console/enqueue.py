@@ -35,7 +35,12 @@ Examples:
 @click.argument("words", metavar="[NAME=VALUE | NAME:=JSON]...", nargs=-1)
 @click.option("--params", metavar="JSON", help="Params as a JSON object, or - to read it from stdin.")
 @click.option("--priority", type=int, help="1 is the most urgent.  [default: 10]")
-@click.option("--uses", multiple=True, metavar="POOL=N", help="Seats it needs; none: no seats.  [default: its type's]")
+@click.option(
+    "--uses",
+    multiple=True,
+    metavar="POOL=N",
+    help="Seats it needs; cad: cad=1; none: none.  [default: its type's]",
+)
 @click.option("--at", type=moment, metavar="MOMENT", help="When it becomes due, such as 2030-01-31T18:00 (local time).")
 @click.option("--delay", type=duration, metavar="DURATION", help="Become due after so long, such as 5m.")
 @click.option(

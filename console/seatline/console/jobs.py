@@ -88,7 +88,7 @@ def resubmit(target: Target, **chosen: Any) -> None:
     act_on_jobs(
         target,
         ("failed", "interrupted"),
-        lambda handle: f"ready again (it had {_ended(handle.resubmit())})",
+        lambda handle: _again(handle.resubmit()),
         lambda found, on: found.resubmit(on),
         lambda acted: f"resubmitted {jobs_told(acted)}",
         dict.fromkeys(LIVE, f"such jobs have not ended; those of {', '.join(ENDED)} can run again."),
@@ -122,8 +122,10 @@ def move(target: Target, *, priority: int, **chosen: Any) -> None:
     )
 
 
-def _ended(state: str) -> str:
-    return {"succeeded": "succeeded", "failed": "failed", "expired": "expired"}.get(state, f"been {state}")
+def _again(state: str) -> str:
+    """Say that it runs again, plainly of what was done already."""
+    had = {"succeeded": "succeeded", "failed": "failed", "expired": "expired"}.get(state, f"been {state}")
+    return f"resubmitted: it had {had}, and runs once more" if state == "succeeded" else f"ready again (it had {had})"
 
 
 @jobs.command(epilog="Example: seatline jobs close -n farm")

@@ -126,7 +126,7 @@ def _look(queue: Queue, job: str) -> _Seen:
     """
     from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
     from seatline.shared.calls.base import Read, text  # noqa: PLC0415 - as above
-    from seatline.shared.errors import NoSuchJob  # noqa: PLC0415 - as above
+    from seatline.shared.job import no_such_job  # noqa: PLC0415 - as above
 
     keys = queue.store.keys
     log = reads.log_lines(keys, job)
@@ -138,7 +138,7 @@ def _look(queue: Queue, job: str) -> _Seen:
     while True:
         state, cut, kept = queue.store.read(Read([before, *log.commands], parse))
         if state is None:
-            raise NoSuchJob(f"job {int(job)}: no such job. It never existed, was removed, or was trimmed by retention.")
+            raise no_such_job(job)
         if cut == kept.cut:  # else lines were cut between the two: which ones are these?
             return _Seen(text(state), cut, kept.lines)
 

@@ -58,10 +58,10 @@ def progress_shown(progress: str | None, *, overdue: bool = False, full: bool = 
     return " ".join(filter(None, ("overdue" if overdue else "", shown, words if full else ""))) or "-"
 
 
-def uses_shown(job: JobRecord) -> str:
-    """Return the seats a job says it needs."""
+def uses_shown(job: JobRecord, of_type: str | None) -> str:
+    """Return the seats a job needs: its own, or what its type is known to use."""
     if job.uses is None:
-        return "what its type uses"
+        return f"{of_type.replace(',', ', ')} (its type's)" if of_type else "what its type uses; no worker has told yet"
     return ", ".join(f"{pool}={seats}" for pool, seats in job.uses.items()) or "none"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -71,11 +72,24 @@ def list_schedules(target: Target, output: str) -> None:
         click.echo("No schedules. `seatline schedules add NAME TYPE --cron ...` makes one.", err=True)
 
 
-def _warn(queue: Queue) -> None:
-    """Say that nobody is there to see to what is planned."""
+def _warn(queue: Queue) -> bool:
+    """Say that nobody is there to see to what is planned; returns whether that is so."""
     said = queue.schedules.unattended()
     if said:
         click.echo(f"seatline: {said}", err=True)
+    return bool(said)
+
+
+def _warn_unserved(queue: Queue, name: str, type_: str) -> None:
+    """Say that no worker would take its jobs, as `enqueue` does (Q15)."""
+    from seatline.producer.why import Scene  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.errors import SeatlineError  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(SeatlineError):  # it is stored; a login that may not read gets no warning
+        if not Scene.of(queue.store, [type_]).served(type_):
+            click.echo(
+                f"seatline: schedule {name}: no live worker supports {type_} yet; its jobs wait for one.", err=True
+            )
 
 
 def _data(record: ScheduleRecord) -> dict[str, Any]:
@@ -128,7 +142,7 @@ Examples:
 @click.option("--replace", is_flag=True, help="Put it in the place of one of that name.")
 @click.option("--params", metavar="JSON", help="Params as a JSON object, or - to read it from stdin.")
 @click.option("--priority", type=int, help="1 is the most urgent.  [default: 10]")
-@click.option("--uses", multiple=True, metavar="POOL=N", help="Seats its jobs need; none: no seats.")
+@click.option("--uses", multiple=True, metavar="POOL=N", help="Seats its jobs need; cad: cad=1; none: none.")
 @click.option("--title", metavar="TEXT", help="A line for people.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="A name to filter by; may be given again.")
 @click.option("--result-ttl", type=duration, metavar="DURATION", help="How long results are kept.  [default: 1d]")
@@ -189,7 +203,8 @@ def add(
             expires=expires,
         )
         record = queue.schedules[name]
-        _warn(queue)
+        if not _warn(queue) and type_:
+            _warn_unserved(queue, name, type_)
     coming = "it is paused" if record.paused else f"next at {local(record.next)}"
     click.echo(f"schedule {name} {'added' if new else 'replaced'}: {_when(record)}, {coming}")
 
@@ -258,6 +273,8 @@ def run(target: Target, name: str, output: str) -> None:
 @pass_target
 def next_starts(target: Target, *, until: str, limit: int, output: str) -> None:
     """List all planned starts, of schedules, jobs and orders, by time.
+
+    A schedule comes here as often as it starts until then; `seatline schedules list` shows each once.
 
     WAITS UNTIL is when the window of the type opens, if it is shut at that time.
     """

@@ -151,7 +151,7 @@ Examples:
 @click.option("--coalesce", type=duration, metavar="DURATION", help="Gather the events of so long into one job.")
 @click.option("--params", metavar="JSON", help="Params as a JSON object, or - to read it from stdin.")
 @click.option("--priority", type=int, help="1 is the most urgent.  [default: 100]")
-@click.option("--uses", multiple=True, metavar="POOL=N", help="Seats its jobs need; none: no seats.")
+@click.option("--uses", multiple=True, metavar="POOL=N", help="Seats its jobs need; cad: cad=1; none: none.")
 @click.option("--delay", type=duration, metavar="DURATION", help="Become due so long after the event.")
 @click.option("--expires", type=duration, metavar="DURATION", help="Not to be started so long after the event.")
 @click.option("--unique", metavar="KEY", help="While a job with this key waits or runs, that is the job.")

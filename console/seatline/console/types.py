@@ -138,11 +138,16 @@ def _data(row: _Row) -> dict[str, Any]:
 def _gate(target: Target, names: tuple[str, ...], *, every: bool, pause: bool) -> None:
     if every == bool(names):
         raise click.UsageError("name types, or give --all, not both", click.get_current_context())
+    from seatline.shared.calls import reads  # noqa: PLC0415 - `seatline --help` stays fast
+
     with target.queue() as queue:
+        known = queue.store.read(reads.name_set(queue.store.keys, "types")) if names and pause else ()
         for name in names or (None,):
             changed = queue.pause(name) if pause else queue.resume(name)
             what = f"type {name}" if name else f"namespace {queue.settings.namespace}"
             click.echo(f"{what} {_now(pause=pause) if changed else _was(pause=pause)}")
+            if name and pause and name not in known:
+                click.echo(f"seatline: no such type yet: {name}; it is paused from now on.", err=True)
 
 
 def _now(*, pause: bool) -> str:

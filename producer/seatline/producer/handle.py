@@ -21,7 +21,7 @@ from seatline.shared.errors import (
     JobSkipped,
     ResultExpired,
 )
-from seatline.shared.job import Attempt, JobRecord, check_priority
+from seatline.shared.job import Attempt, JobRecord, check_priority, no_such_job
 from seatline.shared.keys import Keys
 
 if TYPE_CHECKING:

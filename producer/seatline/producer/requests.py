@@ -22,7 +22,7 @@ from seatline.shared.calls.base import Call, Read
 from seatline.shared.calls.talk import Talk, ask
 from seatline.shared.chain import Chain
 from seatline.shared.config import Settings, check_name
-from seatline.shared.errors import InvalidInput, NoSuchJob, PartialEnqueue
+from seatline.shared.errors import InvalidInput, PartialEnqueue
 from seatline.shared.job import Job, JobRecord, job_id, job_words
 from seatline.shared.keys import Keys
 from seatline.shared.order import order_words
@@ -80,11 +80,7 @@ class Requests:
 
     def job(self, id: str | int) -> Talk[JobRecord]:
         """Return a snapshot of a job."""
-        try:
-            return (yield from job_record(self.keys, job_id(id)))
-        except NoSuchJob:
-            told = f"job {id}: no such job. It never existed, was removed, or was trimmed by retention."
-            raise NoSuchJob(told) from None
+        return (yield from job_record(self.keys, job_id(id)))
 
     def define(self, chain: Chain, by: str) -> Call[tuple[int, bool]]:
         """Store a chain; returns its version, and whether it is new."""

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, cast
 
 from seatline.shared.codec import join_pieces, pack_params, pieces, unpack_sequence, unpack_value
 from seatline.shared.config import NAME, check_name
-from seatline.shared.errors import InvalidInput, PayloadError
+from seatline.shared.errors import InvalidInput, NoSuchJob, PayloadError
 from seatline.shared.keys import id_text
 from seatline.shared.order_params import Handed
 
@@ -38,6 +38,7 @@ __all__ = [
     "events_of",
     "job_id",
     "job_words",
+    "no_such_job",
     "uses_map",
     "uses_text",
 ]
@@ -123,6 +124,13 @@ def job_id(value: str | int) -> str:
         return id_text(value)
     except ValueError:
         raise InvalidInput(f"id: {value!r} is not a job id. Use its number, such as 42.") from None
+
+
+def no_such_job(value: str | int) -> NoSuchJob:
+    """Return what is said of an id under which the server has no job."""
+    return NoSuchJob(
+        f"job {int(value)}: no such job. It never existed, was removed, was trimmed by retention, or was lost in a crash."
+    )
 
 
 def uses_text(uses: Mapping[str, int]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from seatline.shared.calls.base import Call, Refusal, Word, text
-from seatline.shared.errors import Closed, Conflict, Duplicate, NoSuchJob, SeatsLacking, TenantRequired, WrongState
-from seatline.shared.job import JobRecord
+from seatline.shared.errors import Closed, Conflict, Duplicate, SeatsLacking, TenantRequired, WrongState
+from seatline.shared.job import JobRecord, no_such_job
 
 __all__ = [
     "ACT_MOST",
@@ -189,7 +189,7 @@ def _one(job_id: str, many: Call[list[str]], read: Callable[[Sequence[str]], T],
         if word == "ok":
             return read(rest)
         if word == "missing":
-            raise NoSuchJob(f"job {number}: no such job. It never existed, was removed, or was trimmed by retention.")
+            raise no_such_job(number)
         if word == "duplicate":
             told = f"job {number}: job {int(rest[0])} has its key (unique) now; wait for the end of that one."
             raise Duplicate(told, id=rest[0])
