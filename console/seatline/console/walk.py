@@ -38,7 +38,7 @@ __all__ = ["apart", "kept_by_type", "walk"]
 
 _GONE = -2
 _STAYS = -1
-_PAGE = 2000
+_PAGE = 1000
 #: Of these each takes ten commands.
 _BITE_OF_JOBS = 100
 #: Of these there may be as many as jobs, or they come and go: they are walked, and not read in one moment.
