@@ -20,10 +20,10 @@ from seatline.shared.scripts import names, script
 QueueAt = Callable[..., Queue]
 
 #: Verbs that end work, free seats, or are needed by who does: their first write is one that a full server lets through,
-#: and with it all of theirs.
+#: and with it all of theirs. So it is with what is kept: where memory is short, less is to be.
 DRAIN = {
     "turn", "renew", "reap", "offer", "leave", "contact", "wait", "cancel", "remove", "resubmit", "session_renew",
-    "session_close", "pool_remove", "ask", "sleep", "pool_refused", "order_act", "order_wait", "chain_admit", "repair",
+    "session_close", "pool_remove", "keep", "ask", "sleep", "pool_refused", "order_act", "order_wait", "chain_admit", "repair",
 }  # fmt: skip
 #: They have nothing to write but that they have nothing to do.
 IDLE = {
@@ -35,7 +35,7 @@ IDLE = {
 LET_THROUGH = {
     "gate-lifted", "session_open", "schedule_act-resume", "schedule_act-remove", "window_set-lift", "chain_gate-lifted",
     "order_start-replace", "chain_define-same", "trigger_remove", "trigger_remove-missing",
-    "load-unfit", "load-elsewhere", "emit-facts_missed", "trigger_remove-facts", "keep-lifted",
+    "load-unfit", "load-elsewhere", "emit-facts_missed", "trigger_remove-facts",
 }  # fmt: skip
 
 

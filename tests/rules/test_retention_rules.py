@@ -15,6 +15,7 @@ from rules.fake_worker import FakeWorker
 
 from seatline.console.verify import check_namespace
 from seatline.producer import AsyncQueue, Job, Queue
+from seatline.shared.calls.workers import Kept
 from seatline.shared.errors import InvalidInput, NoSuchJob
 
 TYPES = "abc"
@@ -165,8 +166,11 @@ def test_r7_a_clock_that_was_set_back(queue: Queue, worker: FakeWorker, redis: R
     assert kept(queue) == {"b": 10}
 
 
-def test_r7_interrupted_jobs_wait_for_a_person(queue: Queue, worker: FakeWorker) -> None:
+def test_r7_interrupted_jobs_wait_for_a_person(
+    queue: Queue, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """R7, T4: they are trimmed only if somebody has said so, even where a worker hands back more than it keeps."""
+    monkeypatch.setattr("rules.fake_worker.Kept", lambda: Kept(count=5))
     end(queue, worker, "a", 60, "interrupted")
     for _ in range(16):
         end(queue, worker, "b", 1, "interrupted")
