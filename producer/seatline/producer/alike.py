@@ -15,9 +15,17 @@ __all__ = ["MESSAGE_MOST", "alike"]
 #: Characters of a message that count.
 MESSAGE_MOST: Final = 300
 
+#: Stands for the type meanwhile; no pattern touches it.
+_TYPE: Final = "\0"
+
 #: What is found -> what stands for it, in this order. A file's name has an ending that begins with a letter, unlike 3.5.
 _PLAIN: Final = [
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE | re.ASCII), "<id>"),
+    # A worker: host.pid.abc123
+    (
+        re.compile(r"(?<![\w./\\-])(?=[\w.-]*[A-Za-z])[\w-]+(?:\.[\w-]+)*\.\d+\.[0-9a-z]{6}(?![\w-]|\.\w)", re.ASCII),
+        "<id>",
+    ),
     (re.compile(r"\b[a-z][a-z0-9+.-]+://[^\s'\"<>),;]+", re.IGNORECASE | re.ASCII), "<url>"),
     (re.compile(r"(?<=')[^']*[/\\][^']*(?=')"), "<path>"),
     (re.compile(r"(?<=\")[^\"]*[/\\][^\"]*(?=\")"), "<path>"),
@@ -31,9 +39,13 @@ _PLAIN: Final = [
 ]
 
 
-def alike(message: str) -> str:
-    """Return the first line of a message with ``<n>``, ``<id>``, ``<path>``, ``<url>`` for what differs from job to job."""
-    line = next(iter(message.strip().splitlines()), "")[:MESSAGE_MOST]
+def alike(message: str, type_: str) -> str:
+    """Return the first line of a message with ``<n>``, ``<id>``, ``<path>``, ``<url>`` for what differs from job to job.
+
+    The type of the job is the same in all of them, and stays, though ``cad.check`` looks like the name of a file.
+    """
+    line = next(iter(message.strip().splitlines()), "")[:MESSAGE_MOST].replace(_TYPE, " ")
+    line = re.sub(rf"(?<![\w./\\-]){re.escape(type_)}(?![\w/\\-]|\.\w)", _TYPE, line)
     for pattern, word in _PLAIN:
         line = pattern.sub(word, line)
-    return " ".join(line.split())
+    return " ".join(line.replace(_TYPE, type_).split())

@@ -49,15 +49,16 @@ def failures_of(keys: Keys, wanted: Wanted, newer_than: float | dt.timedelta | N
     moment, _ = yield from ask(scan.start(keys))
     since = 0 if seconds is None else moment - int(seconds * 1000)
     kinds: dict[tuple[str, str], dict[str, int]] = {}
-    texts: dict[str, str] = {}
+    texts: dict[tuple[str, str], str] = {}
 
     def take(jobs: Sequence[scan.Seen | str]) -> None:
         for job in jobs:
             if isinstance(job, str) or job.finished < since:
                 continue
-            if job.error not in texts:
-                texts[job.error] = alike(job.error)
-            kinds.setdefault((job.type, texts[job.error]), {})[job.id] = job.finished
+            said = (job.type, job.error)
+            if said not in texts:
+                texts[said] = alike(job.error, job.type)
+            kinds.setdefault((job.type, texts[said]), {})[job.id] = job.finished
 
     yield from through(keys, wanted, moment, take, whole=True)
     found = [_failure(type_, message, ends) for (type_, message), ends in kinds.items()]

@@ -138,7 +138,7 @@ def report_of(keys: Keys, since: int, until: int | None) -> Talk[Report]:
                     continue  # it has been run again meanwhile
                 _count(types[each.job.type], each)
                 if state == "failed":
-                    kinds[each.job.type, alike(_said(each))].append(each.job.id)
+                    kinds[each.job.type, alike(_said(each), each.job.type)].append(each.job.id)
     for type_, waiting in (yield from _waiting(keys)).items():
         types[type_].waiting = waiting
     for type_, report in types.items():

@@ -99,12 +99,12 @@ class Wanted:
             and (self.type is None or job.type == self.type)
             and (self.tenant is None or job.tenant == self.tenant)
             and (self.tag is None or ranged or self.tag in job.tags)
-            and (self.error is None or self._errs(job.error))
+            and (self.error is None or self._errs(job))
         )
 
-    def _errs(self, said: str) -> bool:
-        sought = self.error or ""
-        return sought in said.casefold() or (bool(said) and sought in alike(said).casefold())
+    def _errs(self, job: scan.Seen) -> bool:
+        sought, said = self.error or "", job.error
+        return sought in said.casefold() or (bool(said) and sought in alike(said, job.type).casefold())
 
     def asks(self, state: str, *, ranged: bool) -> bool:
         """Whether a job's fields must be read to know, beside that it stands where jobs of that state stand."""
