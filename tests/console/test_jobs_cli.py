@@ -348,6 +348,25 @@ def test_wait_for_several(cli: Cli, queue: Queue) -> None:
     assert done.err.startswith("seatline: job 99: ")
 
 
+def test_q18_wait_prints_the_result_of_a_job(cli: Cli, queue: Queue) -> None:
+    """Q18, issue 5: as `enqueue --wait` does, also long after the end; the exit code is that of its end."""
+    queue.enqueue("add", {"a": 1, "b": 2})
+    queue.enqueue("fail")
+    queue.enqueue("add", {"a": 7}, result_ttl=1)
+    drain(queue)
+    done = cli("jobs", "wait", "1", "--result")
+    assert (done.code, done.out, done.err) == (0, "3\n", "")
+    done = cli("jobs", "wait", "2", "1", "--result")
+    assert (done.code, done.out) == (1, "3\n")
+    assert done.err == "seatline: job 2 failed: ValueError: first line. `seatline jobs show 2` tells more.\n"
+    wait_until(lambda: not queue.job(3).result_packed)
+    done = cli("jobs", "wait", "3", "--result")
+    assert (done.code, done.out) == (1, ""), "what was asked for is not there"
+    assert done.err.startswith("seatline: job 3 (add) succeeded, but its result was kept only until 20")
+    assert cli("jobs", "wait", "3").code == 0
+    assert cli("jobs", "wait", "--tag", "x", "--result").code == 2
+
+
 def test_wait_for_a_job_that_ends_meanwhile(cli: Cli, queue: Queue, worker: Worker) -> None:
     handle = queue.enqueue("seated", uses={})
     wait_until(lambda: handle.state() == "running")

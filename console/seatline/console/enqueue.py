@@ -151,20 +151,12 @@ def _warn(queue: Queue, handle: JobHandle) -> None:
 
 def _follow(handle: JobHandle, timeout: float | None, output: str) -> None:
     from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
-    from seatline.console.waiting import GOOD_ENDS, ending, spinner, wait_for  # noqa: PLC0415 - as above
+    from seatline.console.waiting import show_result, spinner, wait_for  # noqa: PLC0415 - as above
 
     with spinner(f"waiting for job {int(handle.id)}"):
         record: JobRecord = wait_for(handle, None if timeout is None else time.monotonic() + timeout)
-    good = record.state in GOOD_ENDS
-    result = plain_data(record.result)
     if output == "json":
+        result = plain_data(record.result)
         click.echo(json.dumps({"id": record.id, "state": record.state, "result": result, "error": record.error}))
-    elif record.state == "succeeded":
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-    if record.state != "succeeded":
-        said = ending(record)
-        if not good:
-            stop = "" if said.endswith((".", "!", "?", ":")) else "."
-            said += f"{stop} `seatline jobs show {int(record.id)}` tells more."
-        click.echo(f"seatline: {said}", err=True)
+    good = (output == "json" and record.state == "succeeded") or show_result(record)
     click.get_current_context().exit(0 if good else 1)

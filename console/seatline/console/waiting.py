@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from seatline.producer import JobHandle, JobRecord
 
-__all__ = ["GOOD_ENDS", "ending", "spinner", "wait_for"]
+__all__ = ["GOOD_ENDS", "ending", "show_result", "spinner", "wait_for"]
 
 #: Ends that are no failure: a skipped job found nothing to do (Q21).
 GOOD_ENDS = frozenset({"succeeded", "skipped"})
@@ -41,6 +44,27 @@ def ending(record: JobRecord) -> str:
     elif record.state == "expired" and record.expires:
         said += f": it was not to start after {local(record.expires)}"
     return clean(said)
+
+
+def show_result(record: JobRecord) -> bool:
+    """Print what an ended job returned, as JSON, or on stderr why there is nothing; returns whether that is a good end."""
+    from seatline.console.output import plain_data  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.producer.handle import outcome  # noqa: PLC0415 - as above
+    from seatline.shared.errors import ResultExpired  # noqa: PLC0415 - as above
+
+    good, said = record.state in GOOD_ENDS, ending(record)
+    if record.state == "succeeded":
+        try:
+            click.echo(json.dumps(plain_data(outcome(record)), indent=2, ensure_ascii=False))
+        except ResultExpired as gone:
+            good, said = False, str(gone)
+        else:
+            return True
+    elif not good:
+        stop = "" if said.endswith((".", "!", "?", ":")) else "."
+        said += f"{stop} `seatline jobs show {int(record.id)}` tells more."
+    click.echo(f"seatline: {said}", err=True)
+    return good
 
 
 @contextlib.contextmanager
