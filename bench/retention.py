@@ -64,7 +64,9 @@ def counted(client: Redis) -> Count:
 @click.command()
 @click.option("--jobs", default=1_000_000, show_default=True, help="Jobs that finish between the two counts.")
 @click.option("--kept", default=2_000, show_default=True, help="Succeeded jobs that are kept.")
-@click.option("--warm", default=700_000, show_default=True, help="Jobs before the first count: so many fill what is kept.")
+@click.option(
+    "--warm", default=700_000, show_default=True, help="Jobs before the first count: so many fill what is kept."
+)
 @click.option("--server", "binary", default=None, help="The server's binary.")
 def main(jobs: int, kept: int, warm: int, binary: str | None) -> None:
     """Count keys and memory before and after so many finished jobs."""
