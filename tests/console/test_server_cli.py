@@ -20,11 +20,13 @@ import pytest
 from click.testing import CliRunner
 
 from seatline.console import server as console
+from seatline.producer import Queue
 from seatline.shared.embedded import ensure, status
 from seatline.shared.embedded.folders import StateFolder
 from seatline.shared.embedded.found import runs_from
 from seatline.shared.embedded.resp import ErrorReply, StatusReply
 from seatline.shared.errors import InvalidInput, NoEmbeddedServer, ServerRefused, ServerUnavailable
+from seatline.worker import Handlers, Worker
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -109,6 +111,7 @@ def test_json_has_every_fact_but_the_password(folder: Path) -> None:
         "folder": str(folder),
         "data": str(folder / found.flavour),
         "password_file": str(folder / "password"),
+        "url": f"unix://{found.socket}?db=0",
         "cli": found.cli_line(),
     }
     shown = runner.invoke(console.server, ["status", "-o", "json"])
@@ -157,6 +160,45 @@ def test_the_help_imports_no_client_and_no_launcher() -> None:
     assert shown.stdout == "[]\n"
 
 
+def test_a_stop_tells_of_workers_that_will_start_it_again(folder: Path) -> None:
+    """W3: who stops the server under a live worker is told so, with what to stop first; it stops all the same."""
+    handlers, begun, go_on = Handlers(), threading.Event(), threading.Event()
+
+    @handlers.handler("slow")
+    def slow(ctx: object) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    with Queue(namespace="farm") as queue:
+        queue.enqueue("slow")
+        worker = Worker(handlers, namespace="farm", lease=5)
+        thread = threading.Thread(target=worker.run, kwargs={"burst": True})
+        thread.start()
+        try:
+            assert begun.wait(20)
+            shown = CliRunner().invoke(console.server, ["stop"])
+        finally:
+            go_on.set()
+            thread.join(60)
+        assert (shown.exit_code, shown.stdout) == (0, "Stopped.\n")
+        assert "1 worker lives and starts it again; 1 job runs." in shown.stderr
+        assert "`seatline workers stop --all -n farm`" in shown.stderr
+        assert queue.job(1).state == "succeeded"
+    assert CliRunner().invoke(console.server, ["stop"]).stderr == ""
+
+
+def test_the_url_line_can_be_pasted(folder: Path) -> None:
+    shown = run("server", "start")
+    (line,) = (line.partition(" ")[2].strip() for line in shown.stdout.splitlines() if line.startswith("url "))
+    assert line.startswith("export SEATLINE_URL=")
+    environ = {**os.environ, "SEATLINE_STATE": str(folder.parent / "none")}
+    paste = f"{line}; {sys.executable} -m seatline.console.main pools set vault 3 && seatline_end=1"
+    subprocess.run(["/bin/sh", "-c", paste], env=environ, check=True, timeout=60)
+    assert not (folder.parent / "none").exists()
+    with Queue() as queue:
+        assert queue.pools["vault"].capacity == 3
+
+
 # seatline cli, by redis-cli
 
 
@@ -183,13 +225,16 @@ def test_cli_goes_to_the_server_that_seatline_url_names(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://host", ["redis-cli", "-h", "host", "-p", "6379", "PING"]),
+        ("redis://host", ["redis-cli", "-h", "host", "-p", "6379", "-e", "PING"]),
         (
             "redis://me:se%2Fcret@host:7000/2",
-            ["redis-cli", "-h", "host", "-p", "7000", "-n", "2", "--user", "me", "PING"],
+            ["redis-cli", "-h", "host", "-p", "7000", "-n", "2", "--user", "me", "-e", "PING"],
         ),
-        ("rediss://:se%2Fcret@host:7000?db=2", ["redis-cli", "-h", "host", "-p", "7000", "-n", "2", "--tls", "PING"]),
-        ("unix://:se%2Fcret@/run/a%20b.sock?db=1", ["redis-cli", "-s", "/run/a b.sock", "-n", "1", "PING"]),
+        (
+            "rediss://:se%2Fcret@host:7000?db=2",
+            ["redis-cli", "-h", "host", "-p", "7000", "-n", "2", "--tls", "-e", "PING"],
+        ),
+        ("unix://:se%2Fcret@/run/a%20b.sock?db=1", ["redis-cli", "-s", "/run/a b.sock", "-n", "1", "-e", "PING"]),
     ],
 )
 def test_the_password_is_in_the_environment_and_not_in_the_command_line(
@@ -208,6 +253,7 @@ def test_the_password_is_in_the_environment_and_not_in_the_command_line(
     monkeypatch.setenv("REDISCLI_AUTH", "another")
     monkeypatch.setenv("VALKEYCLI_AUTH", "another")
     monkeypatch.setattr(console.shutil, "which", lambda name: f"/bin/{name}")  # type: ignore[attr-defined]
+    monkeypatch.setattr(console, "_tells_failure", lambda _: True)
     monkeypatch.setattr(os, "execve", become)
     assert isinstance(CliRunner().invoke(console.cli, ["--url", url, "PING"]).exception, Became)
 
@@ -218,6 +264,42 @@ def test_a_url_that_names_no_server_is_refused_without_repeating_it(url: str) ->
     assert isinstance(caught, InvalidInput)
     assert str(caught).startswith("SEATLINE_URL: ")
     assert "secret" not in str(caught)
+
+
+@pytest.mark.skipif(not shutil.which("redis-cli"), reason="no redis-cli here")
+def test_a_command_that_the_server_refuses_is_exit_code_1(folder: Path) -> None:
+    """Q18: what a login may not do is no success of `seatline cli`, nor is what the server cannot do."""
+    assert run("cli", "ACL", "SETUSER", "me", "on", ">a-password-9", "~*", "+ping").returncode == 0
+    (folder / "mine").write_text("a-password-9")
+    login = {"SEATLINE_USER": "me", "SEATLINE_PASSWORD_FILE": str(folder / "mine")}
+    refused = run("cli", "FLUSHALL", **login)
+    assert (refused.returncode, "NOPERM" in refused.stderr) == (1, True)
+    assert run("cli", "PING", **login).returncode == 0
+    assert run("cli", "NOPE").returncode == 1
+
+
+@pytest.mark.skipif(not shutil.which("redis-cli"), reason="no redis-cli here")
+def test_a_refused_login_does_not_go_on_as_the_default_user(folder: Path) -> None:
+    """Q18: redis-cli itself goes on without a login, and whoever needs no password may do everything."""
+    found = ensure()
+    assert run("cli", "ACL", "SETUSER", "default", "nopass").returncode == 0
+    (folder / "wrong").write_text("not-that-one-1")
+    login = {"SEATLINE_USER": "me", "SEATLINE_PASSWORD_FILE": str(folder / "wrong")}
+    open_to_all = f"redis://127.0.0.1:{found.port}/0"
+    refused = run("cli", "SET", "a", "1", SEATLINE_URL=open_to_all, **login)
+    assert (refused.returncode, "refused AUTH" in refused.stderr) == (69, True), refused
+    nobody = run("cli", "SET", "a", "1", SEATLINE_URL=f"redis://me@127.0.0.1:{found.port}/0")
+    assert (nobody.returncode, "no password was said" in nobody.stderr) == (69, True), nobody
+    assert run("cli", "EXISTS", "a", SEATLINE_URL=open_to_all).stdout == "0\n"
+
+
+@pytest.mark.parametrize(("version", "known"), [("redis-cli 6.2.14", False), ("redis-cli 7.0.0", True), ("", False)])
+def test_an_old_redis_cli_is_not_given_what_it_does_not_know(version: str, known: bool, tmp_path: Path) -> None:
+    program = tmp_path / "redis-cli"
+    program.write_text(f"#!/bin/sh\necho '{version}'\n")
+    program.chmod(0o755)
+    assert console._tells_failure(str(program)) is known
+    assert not console._tells_failure("/nowhere/redis-cli")
 
 
 # seatline cli, without redis-cli

@@ -293,6 +293,23 @@ class TestPasswords:
         assert stat.S_IMODE(files[0].parent.stat().st_mode) == 0o700
         assert not any(password in console.said for password in made)
 
+    def test_q18_none_are_made_before_the_answer(self, console: Console, redis: Redis, namespace: str) -> None:
+        """Q18: who is refused for want of a terminal, or says no, finds neither files nor users."""
+        words = ("acl", "--apply", "--passwords", "deep/secrets")
+        refused = console(*words)
+        assert (refused.code, "add --yes" in refused.err) == (2, True), refused
+        assert console.on_terminal({"Go on": "n"}, *words).code == 0
+        assert not (console.folder / "deep").exists()
+        assert users(redis, namespace) == {}
+        assert console.on_terminal({"Go on": "y"}, *words).code == 0
+        assert len(list((console.folder / "deep/secrets").iterdir())) == len(users(redis, namespace)) == 4
+
+    def test_q18_a_folder_that_cannot_be_made(self, console: Console, redis: Redis, namespace: str) -> None:
+        (console.folder / "deep").write_text("no folder")
+        done = console("acl", "--apply", "--yes", "--passwords", "deep/secrets")
+        assert (done.code, "deep/secrets/viewer cannot be made" in done.err) == (2, True), done
+        assert users(redis, namespace) == {}
+
     def test_q18_where_they_come_from(self, console: Console, redis: Redis, namespace: str) -> None:
         """Q18: a file of its own wins over the environment, that over the prompt, that over the folder."""
         (console.folder / "mine").write_text(PASSWORD + "\n")

@@ -497,6 +497,8 @@ class TestOffers:
         )
         (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
         (tmp_path / "bare.py").write_text(source)
+        (tmp_path / "none.py").write_text("")
+        (tmp_path / "folder").mkdir()
         (tmp_path / "good.py").write_text(source + "@handlers.handler('a')\ndef one(ctx): ...\n")
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
@@ -504,7 +506,12 @@ class TestOffers:
             "twice": "type a: two handlers, twice.one and twice.two. Keep one",
             "broken:handlers": "module 'broken' cannot be imported (ModuleNotFoundError: No module named 'no_such_m",
             "nowhere:handlers": "module 'nowhere' cannot be imported",
-            "good:others": "good has no Handlers() named 'others'",
+            "good:others": "good has no Handlers() named 'others'. It has good:handlers (imported from ",
+            "good.py": "Leave out .py: good.",
+            "good.py:handlers": "Leave out .py: good:handlers.",
+            "deep/good.py": "Leave out .py: good. Give it from the folder deep.",
+            "none": "none has no Handlers() named 'handlers'. It has none (imported from ",
+            "folder": f"It is a folder without an __init__.py: {tmp_path / 'folder'}. Name a module in it",
             "bare": "bare declares no handler",
         }.items():
             with pytest.raises(UnknownHandlers) as caught:

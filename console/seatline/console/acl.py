@@ -115,6 +115,11 @@ def _secrets(roles: Sequence[str], folder: Path | None, files: Sequence[str], *,
     return gather(roles, given, folder, os.environ, ask=ask)
 
 
+def _write(secrets: Mapping[str, Secret]) -> None:
+    for secret in secrets.values():
+        secret.write()
+
+
 def _database(url: str) -> int:
     from seatline.console.server import database_of  # noqa: PLC0415 - `seatline --help` stays fast
 
@@ -140,6 +145,7 @@ def _print(
         with target.queue() as queue:
             databases = read_flavour(queue.store).databases
             options = replace(options, database=_database(queue.store.url))
+    _write(secrets)
     for role in roles:
         given = [secrets[role].digest] if role in secrets else []
         user = rules(role, user_name(namespace, role), namespace, given, databases=databases, options=options)
@@ -195,6 +201,7 @@ def _apply(
         elif not _agreed(yes=yes):
             return
         else:
+            _write(secrets)
             acl_apply.set_users(store, differs)
             if wrong := acl_apply.misread(store, namespace, users):
                 acl_apply.set_users(store, [replace(user, on=False) for user in differs])

@@ -29,11 +29,11 @@ _MOST_BYTES: Final = 4096
 
 
 class Secret:
-    """The digest of a password, and where that came from."""
+    """The digest of a password, and where that came from; one that was made here is in no file before :meth:`write`."""
 
-    __slots__ = ("digest", "source")
+    __slots__ = ("_made", "digest", "source")
 
-    def __init__(self, password: str, source: str) -> None:
+    def __init__(self, password: str, source: str, file: Path | None = None) -> None:
         if len(password) < LEAST:
             raise InvalidInput(
                 f"{source}: a password has at least {LEAST} letters, as the server keeps an unsalted digest of it."
@@ -43,6 +43,26 @@ class Secret:
                 f"{source}: a password has no blanks and no control characters, so that a URL can hold it."
             )
         self.digest, self.source = hashlib.sha256(password.encode()).hexdigest(), source
+        self._made = (file, password) if file else None
+
+    def write(self) -> None:
+        """Put a password that was made here into its file, for nobody else to read; any other lies somewhere already.
+
+        Raises:
+            InvalidInput: the file cannot be made, or was made meanwhile.
+
+        """
+        if self._made is None:
+            return
+        path, password = self._made
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise InvalidInput(f"--passwords: {path} cannot be made ({error.strerror}).") from None
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(password + "\n")
+        self._made = None
 
 
 def roles_and_files(words: Sequence[str]) -> dict[str, Path]:
@@ -88,17 +108,11 @@ def _ask(role: str) -> str:
 
 
 def _of_folder(folder: Path, role: str) -> Secret:
-    """Return what the folder has for a role; it is made there if it is missing, for nobody else to read."""
+    """Return what the folder has for a role, else a new one, which is written there once people have agreed."""
     path = folder / role
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists():
         return Secret(_read(path), f"from {path}")
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        password = secrets.token_urlsafe(32)
-        file.write(password + "\n")
-    return Secret(password, f"made, in {path}")
+    return Secret(secrets.token_urlsafe(32), f"made, in {path}", path)
 
 
 def _read(path: Path) -> str:

@@ -91,13 +91,14 @@ def _ask(target: Target, kind: str, found: list[str]) -> None:
     try:
         from seatline.producer import Queue  # noqa: PLC0415 - `seatline --help` stays fast
         from seatline.shared.embedded.lifecycle import status  # noqa: PLC0415 - as above
+        from seatline.shared.store.password import with_login  # noqa: PLC0415 - as above
 
         url = target.url or os.environ.get("SEATLINE_URL")
         if not url:
             server = status()
             if server is None:
                 return
-            url = server.url
+            url = with_login(server.url, os.environ.get("SEATLINE_USER"), os.environ.get("SEATLINE_PASSWORD_FILE"))
         with Queue(url, namespace=target.namespace, deadline=PATIENCE) as queue:
             if kind == "jobs":
                 found += [str(int(job.id)) for job in queue.jobs(limit=MOST)]

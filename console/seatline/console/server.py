@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 
-from seatline.shared.errors import InvalidInput, ServerRefused, ServerUnavailable
+from seatline.console.target import embedded_url, with_password
+from seatline.shared.errors import InvalidInput, LoginRefused, ServerError, ServerRefused, ServerUnavailable
 
 if TYPE_CHECKING:
+    from seatline.console.server_busy import Busy
     from seatline.shared.embedded import EmbeddedServer
     from seatline.shared.embedded.resp import Connection, Reply
 
@@ -34,6 +38,7 @@ NO_SERVER = 69
 CONNECT_SECONDS = 5.0
 
 _REDIS_PORT = 6379
+_KNOWS_E = 7
 
 _output = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print it."
@@ -65,12 +70,24 @@ def start(output: str) -> None:
 def stop() -> None:
     """Stop the embedded server; its data stays.
 
-    What it accepted is on disk when this returns, and comes back with the next start. Workers and producers that use
-    it wait for it to come back. It is no error when none runs.
+    What it accepted is on disk when this returns, and comes back with the next start. Workers and producers that still
+    use it start it again at once: stop them first. It is no error when none runs.
     """
-    from seatline.shared.embedded import stop as stop_server  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.console.server_busy import busy  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.embedded import status as find_server  # noqa: PLC0415 - as above
+    from seatline.shared.embedded import stop as stop_server  # noqa: PLC0415 - as above
 
+    found_busy: list[Busy] = []
+    with suppress(ServerError):
+        found_busy = busy(found) if (found := find_server()) else []
     click.echo("Stopped." if stop_server() else "No embedded server runs.")
+    for namespace, workers, jobs in found_busy:
+        live = f"{workers} worker{'s live and start' if workers > 1 else ' lives and starts'} it again"
+        run = f"; {jobs} job{'s run' if jobs > 1 else ' runs'}" if jobs else ""
+        click.echo(
+            f"seatline: {live}{run}. For good: `seatline workers stop --all -n {namespace}`, then `seatline server stop`.",
+            err=True,
+        )
 
 
 @server.command(epilog="Example: seatline server status -o json")
@@ -79,8 +96,8 @@ def stop() -> None:
 def status(context: click.Context, output: str) -> None:
     """Show the embedded server and how to open it.
 
-    The last line is ready to paste and opens redis-cli on the server; the password is not shown. Exit code 0 when it
-    runs, 69 when it does not.
+    The last two lines are ready to paste: `url` has programs in this shell use this server by its address, and `cli` opens
+    redis-cli on it; the password is not shown. Exit code 0 when it runs, 69 when it does not.
     """
     from seatline.shared.embedded import status as find_server  # noqa: PLC0415 - `seatline --help` stays fast
 
@@ -95,6 +112,9 @@ def status(context: click.Context, output: str) -> None:
 
 
 def _show(found: EmbeddedServer, output: str) -> None:
+    from seatline.shared.store.password import with_login, without_user  # noqa: PLC0415 - `seatline --help` stays fast
+
+    where = without_user(with_login(found.url, "default", None))
     facts: dict[str, Any] = {
         "running": True,
         "flavour": found.flavour,
@@ -106,6 +126,7 @@ def _show(found: EmbeddedServer, output: str) -> None:
         "folder": str(found.folder),
         "data": str(found.data),
         "password_file": str(found.password_file),
+        "url": where,
         "cli": found.cli_line(),
     }
     if output == "json":
@@ -118,6 +139,7 @@ def _show(found: EmbeddedServer, output: str) -> None:
         "binary": facts["binary"],
         "data": facts["data"],
         "password": f"in {found.password_file}",
+        "url": f"export SEATLINE_URL={shlex.quote(where)} SEATLINE_PASSWORD_FILE={shlex.quote(str(found.password_file))}",
         "cli": facts["cli"],
     }
     for name, value in rows.items():
@@ -136,18 +158,10 @@ def cli(url: str | None, words: tuple[str, ...]) -> None:
     """Open redis-cli on the current server.
 
     With WORDS, run one command there. WORDS go to redis-cli as they are, its own options included. Without redis-cli
-    (or valkey-cli) on PATH, WORDS are one command, and without WORDS a simple prompt opens.
+    (or valkey-cli) on PATH, WORDS are one command, and without WORDS a simple prompt opens. Exit code 1 when the server
+    refuses the command (a redis-cli before 7.0 has 0 then).
     """
-    if not url:
-        from seatline.shared.embedded import ensure  # noqa: PLC0415 - `seatline --help` stays fast
-
-        url = ensure(announce=lambda line: click.echo(line, err=True)).url
-    target = _Target.parse(url)
-    if not target.password and (path := os.environ.get("SEATLINE_PASSWORD_FILE")):
-        from seatline.shared.store.password import FromFile  # noqa: PLC0415 - as above
-
-        user, password = FromFile(target.username or os.environ.get("SEATLINE_USER", ""), path).get_credentials()
-        target = replace(target, username=user, password=password)
+    target = _logged_in(_Target.parse(with_password(url or embedded_url()) or ""))
     program = next(filter(None, map(shutil.which, ("redis-cli", "valkey-cli"))), None)
     if program:
         _become(program, target, words)
@@ -155,6 +169,23 @@ def cli(url: str | None, words: tuple[str, ...]) -> None:
         if words:
             sys.exit(0 if _run(connection, words) else 1)
         _prompt(connection, target)
+
+
+def _logged_in(target: _Target) -> _Target:
+    """Add the login that the environment says; whoever names a user and no password must not become another one."""
+    user = target.username or os.environ.get("SEATLINE_USER")
+    if target.password:
+        return target
+    if path := os.environ.get("SEATLINE_PASSWORD_FILE"):
+        from seatline.shared.store.password import FromFile  # noqa: PLC0415 - `seatline --help` stays fast
+
+        user, password = FromFile(user or "default", path).get_credentials()
+        return replace(target, username=user, password=password)
+    if user:
+        raise LoginRefused(
+            f"user {user} is to log in, and no password was said: name its file in SEATLINE_PASSWORD_FILE."
+        )
+    return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +250,12 @@ def _become(program: str, target: _Target, words: tuple[str, ...]) -> NoReturn:
         where += ["--user", target.username]
     if target.tls:
         where += ["--tls"]
+    if words and _tells_failure(program):
+        where += ["-e"]
+    if target.username and not target.tls:
+        # redis-cli goes on as the user default when its login is refused: here that is an error.
+        with suppress(ServerUnavailable):
+            _connect(target).close()
     # valkey-cli prefers a variable of its own name; one that was inherited belongs to another server.
     strangers = {"REDISCLI_AUTH", "VALKEYCLI_AUTH"}
     environment = {name: value for name, value in os.environ.items() if name not in strangers}
@@ -227,6 +264,18 @@ def _become(program: str, target: _Target, words: tuple[str, ...]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program, [os.path.basename(program), *where, *words], environment)  # noqa: S606, PTH119 - no shell wanted
+
+
+def _tells_failure(program: str) -> bool:
+    """Whether this redis-cli has an exit code for a command that the server refused: since 7.0, with -e."""
+    import subprocess  # noqa: PLC0415 - only where there is a redis-cli
+
+    try:
+        shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return False
+    version = re.search(r"-cli (\d+)\.", shown)
+    return bool(version and int(version[1]) >= _KNOWS_E)
 
 
 def _connect(target: _Target) -> Connection:

@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from seatline.producer import Queue
 
-__all__ = ["Target", "pass_target", "target_of", "with_password"]
+__all__ = ["Target", "embedded_url", "pass_target", "target_of", "with_password"]
 
 DEADLINE = 3.0
 
@@ -58,6 +58,13 @@ def with_password(url: str | None) -> str | None:
     """Ask for the password of a login that has none said, if there is somebody to ask; the answer goes nowhere else."""
     from urllib.parse import quote, urlsplit  # noqa: PLC0415 - beside its only use
 
+    if (
+        not url
+        and os.environ.get("SEATLINE_USER")
+        and not os.environ.get("SEATLINE_PASSWORD_FILE")
+        and sys.stdin.isatty()
+    ):
+        url = embedded_url()
     try:
         parts = urlsplit(url or "")
     except ValueError:
@@ -69,6 +76,15 @@ def with_password(url: str | None) -> str | None:
     password: str = click.prompt(f"Password of {user}", hide_input=True, default="", show_default=False, err=True)
     login = f"{user}:{quote(password, safe='')}" if password else user
     return parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def embedded_url() -> str:
+    """Start the embedded server if need be (said on stderr), and return its URL with the login that the environment says."""
+    from seatline.shared.embedded import ensure  # noqa: PLC0415 - `seatline --help` stays fast
+    from seatline.shared.store.password import with_login  # noqa: PLC0415 - as above
+
+    url = ensure(announce=lambda line: click.echo(line, err=True)).url
+    return with_login(url, os.environ.get("SEATLINE_USER"), os.environ.get("SEATLINE_PASSWORD_FILE"))
 
 
 def target_of(context: click.Context) -> Target:

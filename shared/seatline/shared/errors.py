@@ -164,7 +164,7 @@ class ScriptsMissing(ServerError):
 
 
 class LoginRefused(ServerRefused):
-    """The server refused the login. Check user and password in the URL; a running worker waits until it is mended."""
+    """The server refused the login. Check user and password where they come from; a running worker waits until it is mended."""
 
 
 class ServerReadOnly(ServerError):

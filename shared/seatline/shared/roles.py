@@ -27,6 +27,7 @@ __all__ = [
     "Verb",
     "role_of",
     "scripts_of",
+    "takes",
     "user_name",
     "verb_of",
 ]
@@ -45,7 +46,9 @@ class Verb:
 
 
 VERBS: Final[tuple[Verb, ...]] = (
-    Verb("look", "viewer", (), "every `list` and `show`, `why`, `jobs logs`, `verify`, `doctor`, `report`, `audit`, ..."),
+    Verb(
+        "look", "viewer", (), "every `list` and `show`, `why`, `jobs log`, `verify`, `doctor`, `report`, `audit`, ..."
+    ),
     Verb("enqueue jobs", "producer", ("submit", "supersede"), "`enqueue`, `watch`, `Queue.enqueue`"),
     Verb("load a file", "producer", ("load",), "`load`"),
     Verb("emit events", "producer", ("emit", "gather"), "`triggers emit`, `Queue.emit`"),
@@ -113,6 +116,11 @@ def role_of(script: str) -> str:
     """Return the least role that may run a script; what the table does not know is an admin's."""
     verb = verb_of(script)
     return verb.role if verb else "admin"
+
+
+def takes(role: str) -> str:
+    """Return the roles that may what this one may, in words."""
+    return f"the role {role}" + (" or more" if role != ROLES[-1] else "")
 
 
 def scripts_of(role: str) -> list[str]:

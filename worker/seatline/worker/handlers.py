@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
 
 from seatline.shared.config import check_name
@@ -374,6 +375,17 @@ def _the_one(type_: str, function: Callable[..., Any]) -> str:
     return named[0].name
 
 
+def _instead_of(module: ModuleType) -> str:
+    """Say what a module has that is no set of handlers by that name, and what was imported."""
+    if getattr(module, "__file__", None) is None and getattr(module, "__path__", None):
+        return (
+            f"It is a folder without an __init__.py: {', '.join(module.__path__)}. Name a module in it, or another one."
+        )
+    names = [name for name, value in vars(module).items() if isinstance(value, Handlers)]
+    has = f"It has {', '.join(f'{module.__name__}:{name}' for name in names)}" if names else "It has none"
+    return f"{has} (imported from {getattr(module, '__file__', None) or 'Python itself'})."
+
+
 def load(name: str) -> Handlers:
     """Import ``MODULE:HANDLERS`` (``:handlers`` if left out), from the working folder too.
 
@@ -388,13 +400,19 @@ def load(name: str) -> Handlers:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
+        way_out = "Give it as MODULE:HANDLERS, from the folder that holds it."
+        if module_name.endswith(".py"):
+            way_out = f"Leave out .py: {Path(module_name).stem}{':' + attribute if attribute else ''}."
+            if Path(module_name).parent != Path():
+                way_out += f" Give it from the folder {Path(module_name).parent}."
         raise UnknownHandlers(
-            f"handlers: module {module_name!r} cannot be imported ({type(error).__name__}: {error}). "
-            "Give it as MODULE:HANDLERS, from the folder that holds it."
+            f"handlers: module {module_name!r} cannot be imported ({type(error).__name__}: {error}). {way_out}"
         ) from error
     found = getattr(module, attribute or "handlers", None)
     if not isinstance(found, Handlers):
-        raise UnknownHandlers(f"handlers: {module_name} has no Handlers() named {attribute or 'handlers'!r}.")
+        raise UnknownHandlers(
+            f"handlers: {module_name} has no Handlers() named {attribute or 'handlers'!r}. {_instead_of(module)}"
+        )
     if not found:
         raise UnknownHandlers(f"handlers: {name} declares no handler.")
     return found

@@ -42,11 +42,10 @@ class HookContext:
     def queue(self) -> Queue:
         """A producer on the worker's server and namespace: its own login, made at first use, closed after the hook."""
         if self._queue is None:
-            file = self._settings.password_file if self._settings.url else None
             self._queue = Queue(
                 self._url,
                 namespace=self._settings.namespace,
-                password_file=file,
+                password_file=self._settings.password_file,
                 allow_eviction=self._settings.allow_eviction,
             )
         return self._queue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ _LOOK: Final = 0.06
 #: Seconds for which the long job may run before its worker is killed: well inside it, whatever the machine.
 _INTO_THE_JOB: Final = 0.2
 _ENDED: Final = ("succeeded", "skipped", "failed", "cancelled", "expired", "interrupted")
+
+#: What the user may have set for another server.
+_SETTINGS: Final = tuple(f"SEATLINE_{name}" for name in ("URL", "USER", "PASSWORD_FILE", "NAMESPACE", "TENANT"))
 
 _EMPTY = "empty"
 _BATCH = f"batch, priority {BULK_PRIORITY}"
@@ -314,7 +318,7 @@ def _tell(screen: Screen, evidence: Evidence) -> bool:
 def _what_next(screen: Screen, kept: EmbeddedServer | None) -> None:
     if kept is None:
         screen.commands(
-            "Next, on a server of your own (`seatline demo --keep` leaves this one):",
+            f"Next, on a server of your own (`seatline demo --keep` leaves this one{_activation('; ')}):",
             "seatline server start",
             f"seatline enqueue {plan.COUNT} file={shlex.quote(str(Path(os.__file__).with_name('ast.py')))}",
             "seatline worker seatline.console.demo.handlers --burst",
@@ -322,7 +326,7 @@ def _what_next(screen: Screen, kept: EmbeddedServer | None) -> None:
         return
     where = _address(kept)
     screen.commands(
-        "The server stays, with all its jobs. Next:",
+        f"The server stays, with all its jobs{_activation('; ')}. Next:",
         f"{where} seatline jobs list --state failed",
         f"{where} seatline pools show {plan.POOL}",
         f"{where} seatline server stop && rm -r {shlex.quote(str(kept.folder.parent))}",
@@ -331,7 +335,15 @@ def _what_next(screen: Screen, kept: EmbeddedServer | None) -> None:
     screen.commands("And redis-cli on it:", kept.cli_line() if found else f"{where} seatline cli")
 
 
+def _activation(before: str) -> str:
+    """Return what makes `seatline` a command of this shell; nothing where it is one."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("seatline") or not script.exists():
+        return ""
+    return f"{before}first `. {shlex.quote(os.path.relpath(script))}`"
+
+
 def _address(kept: EmbeddedServer) -> str:
     """Return what must stand before a command for it to use this server, whatever the user's own settings are."""
-    others = [f"{name}=" for name in ("SEATLINE_URL", "SEATLINE_NAMESPACE", "SEATLINE_TENANT") if os.environ.get(name)]
+    others = [f"{name}=" for name in _SETTINGS if os.environ.get(name)]
     return " ".join([*others, f"SEATLINE_STATE={shlex.quote(str(kept.folder))}"])

@@ -51,7 +51,7 @@ class AsyncQueue:
         strict: refuse jobs whose seats could never be had (no such pool, too small); otherwise they are accepted,
             flagged, and a warning is logged (S5).
         comment: why this queue acts: told with your name wherever that is, in histories and in the audit.
-        user: the login, if the URL names none; else ``SEATLINE_USER``.
+        user: the login, if the URL names none, on the embedded server too; else ``SEATLINE_USER``.
         password_file: a file whose first line is the password, read at every connection, if the URL has none; else
             ``SEATLINE_PASSWORD_FILE``.
         settings: further :class:`~seatline.shared.config.Settings`: in seconds ``timeout`` 5, ``connect_timeout`` 2,

@@ -9,7 +9,8 @@ Terms. The *state folder* belongs to one user (mode 0700) and holds everything t
     data.json                  which flavour and version wrote the data
     start.lock                 flock: who may start or stop a server at this moment
     alive.lock                 flock held by the *server process itself* for as long as it lives
-    valkey/ or redis/          the data (append-only file), apart, because neither reads all of the other's
+    valkey/ or redis/          the data (append-only file), apart, because neither reads all of the other's; and
+                               users.acl: the logins that were saved, and the operator's, written before every start
 
 It is the folder given, else SEATLINE_STATE, else XDG_STATE_HOME/seatline, else ~/.local/state/seatline. The *run
 folder* holds only the socket: XDG_RUNTIME_DIR/seatline, else ``seatline-<uid>`` in the temp folder. A socket path has

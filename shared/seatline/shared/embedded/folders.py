@@ -134,6 +134,10 @@ class StateFolder:
         """Return the folder of the data that servers of this flavour write."""
         return self.path / flavour
 
+    def users(self, flavour: str) -> Path:
+        """Return the file of the logins that a server of this flavour keeps: another one may not know its rules."""
+        return self.data(flavour) / "users.acl"
+
     def read_password(self) -> str | None:
         """Return the password, None before the first start."""
         try:

@@ -6,6 +6,7 @@ group, no child of ours, so no zombie either); what it says before it can open i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import socket
@@ -21,7 +22,7 @@ from seatline.shared.embedded.found import LOOPBACK, EmbeddedServer, Record, loo
 from seatline.shared.embedded.locks import is_alive, life_lock
 from seatline.shared.errors import ServerError, ServerUnavailable
 
-__all__ = ["configuration", "start"]
+__all__ = ["configuration", "start", "users"]
 
 START_SECONDS = 15.0
 """From launch to the first answer; loading data comes after it."""
@@ -50,6 +51,7 @@ def start(state: StateFolder) -> EmbeddedServer:
     socket_file = socket_path(state)
     state.data(binary.flavour).mkdir(mode=0o700, exist_ok=True)
     for port in _ports(state):
+        write_private(state.users(binary.flavour), users(state, binary, password))
         write_private(state.configuration, configuration(state, binary, port, socket_file, password))
         record = Record(
             pid=0,
@@ -78,6 +80,7 @@ def configuration(state: StateFolder, binary: Binary, port: int, socket_file: Pa
         ("port", str(port)),
         ("protected-mode", "yes"),
         ("requirepass", password),
+        ("aclfile", str(state.users(binary.flavour))),
         # DEBUG can crash a server and was the way in of several flaws.
         ("enable-debug-command", "no") if since_seven else ("rename-command", "DEBUG", ""),
         ("daemonize", "yes"),
@@ -99,6 +102,20 @@ def configuration(state: StateFolder, binary: Binary, port: int, socket_file: Pa
         settings += [("unixsocket", str(socket_file)), ("unixsocketperm", "700")]
     head = "# Written by Seatline before every start: changes are lost. It holds the password.\n"
     return head + "".join(f"{name} {' '.join(map(_quoted, values))}\n" for name, *values in settings)
+
+
+def users(state: StateFolder, binary: Binary, password: str) -> str:
+    """Return the text of ``users.acl``: the users that the server was told to keep, and the operator with our password.
+
+    A server that has this file takes all users from it; were the operator left out, he would need no password.
+    """
+    try:
+        kept = state.users(binary.flavour).read_text("utf-8", "surrogateescape").splitlines()
+    except FileNotFoundError:
+        kept = []
+    others = [line for line in kept if line.strip() and line.split()[:2] != ["user", "default"]]
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    return "\n".join([f"user default on #{digest} ~* &* +@all", *others]) + "\n"
 
 
 def _quoted(value: str) -> str:

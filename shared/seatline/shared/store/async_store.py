@@ -39,6 +39,7 @@ from seatline.shared.store.async_listener import AsyncListener, Bell, Bells
 from seatline.shared.store.lane import Lane, client_id
 from seatline.shared.store.lanes import AsyncWire, Lanes
 from seatline.shared.store.link import Lost, NotNow, check, said_no, where
+from seatline.shared.store.password import with_login
 from seatline.shared.store.rights import instead
 from seatline.shared.store.tries import Patience, Tries, request
 
@@ -103,7 +104,8 @@ class AsyncStore:
         from seatline.shared import embedded  # noqa: PLC0415 - only who names no server needs it
 
         announce = logging.getLogger("seatline").warning
-        self._url = (await asyncio.to_thread(embedded.ensure, announce=announce)).url
+        found = await asyncio.to_thread(embedded.ensure, announce=announce)
+        self._url = with_login(found.url, self.settings.user, self.settings.password_file)
         return self._url
 
     @property

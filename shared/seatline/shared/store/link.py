@@ -31,7 +31,7 @@ from seatline.shared.errors import (
 from seatline.shared.keys import Keys
 from seatline.shared.scripts import script
 from seatline.shared.store import guard
-from seatline.shared.store.password import FromFile, joined, without_user
+from seatline.shared.store.password import FromFile, has_password, joined, without_user
 from seatline.shared.store.rights import login_of, not_allowed
 
 __all__ = [
@@ -98,7 +98,7 @@ def check(url: str) -> None:
 def connection_to(url: str, settings: Settings, pool: Any, **options: Any) -> Any:
     """Make a connection of redis-py, a blocking one or one of asyncio, that repeats nothing by itself."""
     check(url)
-    if settings.password_file and settings.url:
+    if settings.password_file:
         options["credential_provider"] = FromFile(login_of(url), settings.password_file)
         url = without_user(url)
     try:
@@ -124,7 +124,7 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
     place = where(url)
     if isinstance(error, exceptions.AuthenticationError) or said.startswith(("WRONGPASS", "NOAUTH")):
-        return LoginRefused(f"{place} refused the login ({said}). Check user and password in SEATLINE_URL.")
+        return LoginRefused(f"{place} refused the login ({said}). {_to_check(said, url)}")
     if isinstance(error, exceptions.NoPermissionError) or said.startswith("NOPERM"):
         return ServerRefused(f"{place} refused a command ({said}). Check the rights of the user in SEATLINE_URL.")
     if isinstance(error, exceptions.ReadOnlyError) or said.startswith(("READONLY", "-READONLY")):
@@ -142,6 +142,28 @@ def explain(error: BaseException, url: str) -> SeatlineError:
     if isinstance(error, exceptions.ConnectionError | OSError):
         return ServerUnavailable(f"{place} cannot be reached ({said}). Check the URL and that the server runs.")
     return ServerRefused(f"{place}: {said}")
+
+
+def _to_check(said: str, url: str) -> str:
+    """Say where a login that was refused comes from: the URL, or what is said beside it."""
+    if has_password(url):
+        where_from = "Check user and password in SEATLINE_URL (or as typed)."
+    elif login_of(url) == "default" and not said.startswith("WRONGPASS") and "invalid" not in said.lower():
+        where_from = (
+            "It wants a password: put it in SEATLINE_URL, or name its file in SEATLINE_PASSWORD_FILE, and whose it is in "
+            "SEATLINE_USER."
+        )
+    else:
+        where_from = (
+            "Check the user (SEATLINE_USER, user=, or in the URL) and the file of his password (SEATLINE_PASSWORD_FILE, "
+            "password_file=)."
+        )
+    if login_of(url) == "default":
+        return where_from
+    return (
+        f"{where_from} A server that was started anew has forgotten users that were not saved "
+        "(`seatline acl --apply --save`)."
+    )
 
 
 def not_opened(error: Exception, url: str) -> Exception:

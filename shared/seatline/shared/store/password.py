@@ -1,5 +1,7 @@
 """The password that stands in a file of its own (``SEATLINE_PASSWORD_FILE``), beside a URL that names only the user.
 
+The embedded server has no URL that a person named: there a login that is said takes the place of the operator's.
+
 The file is read at every connection, so a password is changed by writing it there: whoever is connected stays so, whoever
 connects has the new one.
 """
@@ -7,13 +9,13 @@ connects has the new one.
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 from redis.credentials import CredentialProvider
 
 from seatline.shared.errors import InvalidInput, LoginRefused
 
-__all__ = ["FromFile", "has_password", "joined", "without_user"]
+__all__ = ["FromFile", "has_password", "joined", "with_login", "without_user"]
 
 _MOST = 4096
 
@@ -49,6 +51,18 @@ def has_password(url: str) -> bool:
         return bool(parts.password) or "password" in parse_qs(parts.query)
     except ValueError:
         return False
+
+
+def with_login(url: str, user: str | None, password_file: str | None) -> str:
+    """Return the embedded server's URL with the login that was said in place of its operator's.
+
+    Nobody who says who he is becomes the operator (Q18), not even if he says only half of it: then the login is refused.
+    """
+    if not (user or password_file):
+        return url
+    parts = urlsplit(url)
+    login = f"{quote(user, safe='')}@" if user else ""
+    return joined(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
 
 
 def without_user(url: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from seatline.shared.errors import NotAllowed, ScriptsMissing
 from seatline.shared.keys import Keys
-from seatline.shared.roles import LOOKS, READS, verb_of
+from seatline.shared.roles import LOOKS, READS, takes, verb_of
 
 __all__ = ["instead", "login_of", "not_allowed"]
 
@@ -58,12 +58,12 @@ def not_allowed(said: str, url: str, place: str, keys: Keys, script: str = "") -
         )
     elif verb:
         text = (
-            f"{who} may not {verb.name} (script {script}): that takes the role {verb.role} or more. Use such a login in "
-            f"SEATLINE_URL; an operator makes one, or renews one of another version, with {grant}."
+            f"{who} may not {verb.name} (script {script}): that takes {takes(verb.role)}. Use such a login; an "
+            f"operator makes one, or renews one of another version, with {grant}."
         )
     elif command:
         whose = (
-            "the role viewer or more"
+            takes("viewer")
             if command[1] in READS
             else "the role admin, or rules without --no-scan"
             if command[1] in LOOKS

@@ -33,6 +33,7 @@ from seatline.shared.keys import Keys
 from seatline.shared.store.lane import Lane, client_id
 from seatline.shared.store.link import Link, Lost, NotNow, said_no, where
 from seatline.shared.store.listener import Listener
+from seatline.shared.store.password import with_login
 from seatline.shared.store.rights import instead
 from seatline.shared.store.tries import Patience, Tries, request
 
@@ -68,7 +69,8 @@ class Store:
         if self._url is None:
             from seatline.shared import embedded  # noqa: PLC0415 - only who names no server needs it
 
-            self._url = embedded.ensure(announce=logging.getLogger("seatline").warning).url
+            found = embedded.ensure(announce=logging.getLogger("seatline").warning)
+            self._url = with_login(found.url, self.settings.user, self.settings.password_file)
         return self._url
 
     @property
