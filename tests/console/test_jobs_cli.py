@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from harness.server import RealServer
 from harness.waiting import wait_until
+from redis import Redis
 
 from seatline.producer import Job, Queue
 from seatline.shared.calls import reads
@@ -206,6 +208,53 @@ def test_the_list_by_state_tenant_and_type(cli: Cli, queue: Queue) -> None:
     assert ids("--type", "fail") == []
     none = cli("jobs", "list", "--state", "interrupted")
     assert (none.code, none.out, none.err) == (0, "", "No such jobs.\n")
+
+
+def test_ended_jobs_say_when_they_ended_and_why_they_failed(
+    cli: Cli, queue: Queue, redis: Redis, namespace: str
+) -> None:
+    """Q25: by state or by time, over all ends the newest first; AGE is since they were enqueued."""
+    for type_ in ("add", "fail", "add", "fail"):
+        queue.enqueue(type_, {"a": 1} if type_ == "add" else {}, title=f"{type_} it")
+        drain(queue)
+    hours_ago = int((time.time() - 7200) * 1000)
+    for job_id, state in ((1, "succeeded"), (2, "failed")):
+        redis.zadd(f"{{{namespace}}}:finished:{state}", {f"{job_id:016}": hours_ago + job_id})
+        redis.hset(f"{{{namespace}}}:job:{job_id:016}", "finished", hours_ago + job_id)
+    queue.enqueue("add")
+
+    def ids(*words: str) -> list[int]:
+        return [int(job["id"]) for job in json.loads(cli("jobs", "list", *words, "-o", "json").out)]
+
+    assert ids("--since", "1h") == [4, 3]
+    assert ids("--since", "3h", "--state", "all") == ids("--since", "3h") == [4, 3, 2, 1]
+    assert ids("--since", "1h", "--state", "failed") == ids("--since", "1h", "--type", "fail") == [4]
+    assert ids("--since", "1h", "--tenant", "x") == []
+    failed = cli("jobs", "list", "--state", "failed").lines
+    assert failed[0].split() == [
+        "ID",
+        "TYPE",
+        "PRIORITY",
+        "STATE",
+        "REASON",
+        "AGE",
+        "ENDED",
+        "PROGRESS",
+        "ERROR",
+        "TITLE",
+    ]
+    assert failed[2].endswith("2h ago  -         ValueError: first line  fail it")
+    assert "ERROR" not in cli("jobs", "list", "--state", "succeeded").lines[0]
+    assert "ENDED" not in cli("jobs", "list").lines[0]
+    some = cli("jobs", "list", "--since", "1d", "--limit", "3")
+    assert (len(some.lines), some.err) == (4, "3 shown, there are more; --limit 0 lists all.\n")
+    for words, count in (
+        ([], 1), (["--state", "all"], 5), (["--since", "1h"], 2), (["--since", "3h", "--state", "failed"], 2),
+        (["--since", "1h", "--type", "fail"], 1), (["--tenant", "x"], 0), (["--state", "ready", "--type", "add"], 1),
+    ):  # fmt: skip
+        assert cli("jobs", "list", "--count", *words).out == f"{count}\n", words
+    assert "ready ones have not" in cli("jobs", "list", "--since", "1h", "--state", "ready").err
+    assert cli("jobs", "list", "--count", "--state", "nope").code == 2
 
 
 def test_an_empty_list(cli: Cli) -> None:

@@ -103,8 +103,13 @@ def _terminal(rows: Sequence[Sequence[str]], columns: Sequence[Column[Any]]) -> 
     columns, widths = [columns[i] for i in shown], [widths[i] for i in shown]
     rows = [[row[i] for i in shown] for row in rows]
     kept = sum(w for w, column in zip(widths, columns, strict=True) if not column.cuts) + len(GAP) * (len(columns) - 1)
-    left = max(LEAST_CUT, Console().width - kept)
-    widths = [min(w, left) if column.cuts else w for w, column in zip(widths, columns, strict=True)]
+    left, cut = (
+        Console().width - kept,
+        sorted((i for i, column in enumerate(columns) if column.cuts), key=widths.__getitem__),
+    )
+    for i, each in enumerate(cut):  # the short ones first: what they leave is for the long ones
+        widths[each] = min(widths[each], max(LEAST_CUT, left // (len(cut) - i)))
+        left -= widths[each]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(GAP), 0, 0))
     for width, column in zip(widths, columns, strict=True):
         table.add_column(

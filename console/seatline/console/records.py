@@ -12,7 +12,17 @@ from seatline.shared.calls.reads import PoolRecord
 from seatline.shared.errors import SeatlineError
 from seatline.shared.job import JobRecord
 
-__all__ = ["JOB_COLUMNS", "Line", "job_data", "obstacle_data", "pool_data", "progress_shown", "uses_shown"]
+__all__ = [
+    "ENDED_COLUMN",
+    "ERROR_COLUMN",
+    "JOB_COLUMNS",
+    "Line",
+    "job_data",
+    "obstacle_data",
+    "pool_data",
+    "progress_shown",
+    "uses_shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,15 @@ class Line:
     def age(self) -> str:
         """How long ago it was enqueued."""
         return "-" if self.job.created is None else span((self.now - self.job.created).total_seconds())
+
+    def ended(self) -> str:
+        """How long ago it ended."""
+        return "-" if self.job.finished is None else f"{span((self.now - self.job.finished).total_seconds())} ago"
+
+    def error(self) -> str:
+        """The kind of its error, and the first line of what it says."""
+        first = (self.job.error or "").partition("\n")[0]
+        return ": ".join(filter(None, (self.job.error_type, first))) or "-"
 
     def progress(self) -> str:
         """How far it is while it runs, and which attempt has failed while it waits for the next."""
@@ -44,6 +63,9 @@ JOB_COLUMNS: list[Column[Line]] = [
     Column("PROGRESS", lambda line: line.progress(), spare=True),
     Column("TITLE", lambda line: line.job.title or "", cuts=True),
 ]
+#: Beside them, of jobs that have ended, and of those that may have an error.
+ENDED_COLUMN: Column[Line] = Column("ENDED", Line.ended, right=True)
+ERROR_COLUMN: Column[Line] = Column("ERROR", Line.error, cuts=True, spare=True)
 
 
 def progress_shown(progress: str | None, *, overdue: bool = False, full: bool = False) -> str:

@@ -20,9 +20,16 @@ RANGES = 1_000
 
 
 def jobs_in(
-    keys: Keys, *, state: str | None, type_: str | None, tenant: str | None, tag: str | None = None, limit: int | None
+    keys: Keys,
+    *,
+    state: str | None,
+    type_: str | None,
+    tenant: str | None,
+    tag: str | None = None,
+    limit: int | None = None,
+    since: int = 0,
 ) -> Walk[JobRecord]:
-    """Walk over snapshots; see :meth:`seatline.producer.Queue.jobs`."""
+    """Walk over snapshots; see :meth:`seatline.producer.Queue.jobs`. Of ended jobs those since then (epoch ms)."""
     if state is not None and state not in STATES:
         raise InvalidInput(f"state: {state!r} is none of {', '.join(STATES)}.")
     if type_ is not None:
@@ -35,7 +42,7 @@ def jobs_in(
             return False
         return tag is None or tag in record.tags
 
-    return _matching(keys, [state] if state else ["running", "ready", "scheduled"], type_, tag, wanted, limit)
+    return _matching(keys, [state] if state else ["running", "ready", "scheduled"], type_, tag, wanted, limit, since)
 
 
 def _matching(
@@ -45,11 +52,12 @@ def _matching(
     tag: str | None,
     wanted: Callable[[JobRecord], bool],
     limit: int | None,
+    since: int,
 ) -> Walk[JobRecord]:
     given = 0
     ranges = yield from load_ranges(keys, tag)
     for state in states:
-        walk = _ids(keys, state, type_)
+        walk = _ids(keys, state, type_, since)
         while ids := (yield from page_of(walk, PAGE)):
             if ranges:  # of a load it is known which ids are its own: others need not be read
                 ids = [each for each in ids if _within(ranges, int(each))]
@@ -80,7 +88,7 @@ def _within(ranges: Sequence[tuple[int, int]], number: int) -> bool:
     return at >= 0 and number <= ranges[at][1]
 
 
-def _ids(keys: Keys, state: str, type_: str | None) -> Walk[str]:
+def _ids(keys: Keys, state: str, type_: str | None, since: int) -> Walk[str]:
     if state == "ready":
         lines = yield from ready_lines(keys, type_)
         waiting = ready_ids(keys, lines)
@@ -91,6 +99,7 @@ def _ids(keys: Keys, state: str, type_: str | None) -> Walk[str]:
     start, seen = 0, set[str]()
     while True:
         members = yield from ask(reads.page(keys, zset, start, PAGE, newest_first=zset.startswith("finished:")))
+        members = [each for each in members if each[1] >= since]
         yield from found(member for member, _ in members if member not in seen)
         seen = {member for member, _ in members}
         if len(members) < PAGE:
