@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "jobs": ("jobs:jobs", "List, explain, wait for and change jobs."),
         "load": ("load:load", "Put a job on the queue for each line of a file."),
         "orders": ("orders:orders", "Start, show, wait for and change orders."),
-        "watch": ("watch:watch", "Make a job of every file in a folder."),
+        "watch": ("watch:watch", "Make a job of every file in a folder, or an order."),
         "worker": ("worker:worker", "Run jobs with the handlers of a module."),
     },
     "Manage": {
