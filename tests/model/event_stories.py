@@ -19,6 +19,7 @@ from seatline.shared.job import job_words
 __all__ = ["EVENT_STORIES", "Facts"]
 
 PAIR = (Job("plain", {"to": "me"}), Job("seated", {"n": 9}, 7))
+ROUNDS_MOST = 40  # of asking and answering in one telling of facts
 
 
 class Facts(Orders):
@@ -82,7 +83,7 @@ class Facts(Orders):
     def emit(self, event: str = "job.failed") -> FactsEmitted:
         """Do what a worker does that is told of an event."""
         talk, answer = facts_emitted(self.real.keys, event), None
-        while True:
+        for _ in range(ROUNDS_MOST):
             try:
                 asked = talk.send(answer)
             except StopIteration as end:
@@ -90,6 +91,7 @@ class Facts(Orders):
                 return done
             assert isinstance(asked, Call | Read)
             answer = self.asked(asked)
+        raise AssertionError(f"the facts of {event} do not come to an end")
 
     def read(self, event: str = "job.failed") -> Call[Batch | None]:
         """Do the first half of that: the call that a worker is about to make."""
