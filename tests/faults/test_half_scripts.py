@@ -148,6 +148,8 @@ def test_a_wrong_type(prepared: Prepared, redis: Redis) -> None:
         for key in touched(redis, *prepared(case)):
             if case.script == "contact" and key not in {"about", "seq"}:
                 continue  # of the call that came with the first contact
+            if kind(key) in HALF and kind(key) in found:
+                continue  # known, and seen
             scene, call = prepared(case)
             name = scene.caller.keys(key)
             redis.delete(name)
