@@ -148,9 +148,9 @@ REQUIRED = [
     *_span("T", *range(1, 11)),
     *_span("O", *range(1, 16)),
     *_span("S", *range(1, 14)),
-    *_span("W", 1, 2),
-    *_span("W", 3),
-    *_span("R", 1, 2, 3, 4, 5, 6, 8),
+    *_span("W", *range(1, 4)),
+    *_span("R", *range(1, 9)),
+    *_span("H", 1),
 ]
 
 _IN_NAME = re.compile(r"(?<![a-z0-9])([a-z]\d{1,2})(?![a-z0-9])")
