@@ -62,8 +62,9 @@ def shift(queue: Queue, name: str, ms: int) -> int:
 def made(queue: Queue, name: str | None = None) -> list[JobRecord]:
     """Return the jobs of a schedule, or of all, that have succeeded or wait, oldest first."""
     states = ("ready", "running", "succeeded")
-    found = [record for state in states for record in queue.jobs(state=state) if record.schedule]
-    return sorted((r for r in found if name in {None, r.schedule}), key=lambda record: record.id)
+    # One that moves on meanwhile is met in two states, and is one job.
+    found = {record.id: record for state in states for record in queue.jobs(state=state) if record.schedule}
+    return sorted((r for r in found.values() if name in {None, r.schedule}), key=lambda record: record.id)
 
 
 def planned(records: list[JobRecord]) -> list[int]:
