@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from harness.processes import Child
 from harness.proxy import FaultProxy
 from harness.server import RealServer
 from harness.waiting import wait_until
@@ -447,3 +449,41 @@ class TestHealth:
         wait_until(lambda: not set(threading.enumerate()) - before, 3, "the end of all its threads")
         assert presence(queue, worker.worker) == {}
         assert idle_slots(queue) == 0
+
+
+INTERRUPTED = """
+import logging, os, signal, sys
+from seatline.worker import Handlers, Worker
+
+class Busy(logging.Handler):
+    busy = signals = 0
+    def emit(self, record):
+        if self.busy:
+            raise RuntimeError("reentrant call, as a full or slow standard error has it")
+        self.busy = 1
+        if record.getMessage().startswith("stopping") and not self.signals:
+            self.signals = 1
+            os.kill(os.getpid(), signal.SIGTERM)
+        print(record.getMessage(), flush=True)
+        self.busy = 0
+
+logging.basicConfig(level=logging.INFO, handlers=[Busy()])
+handlers = Handlers()
+handlers.handler("a")(lambda ctx: None)
+Worker(handlers, sys.argv[1], namespace=sys.argv[2]).run()
+"""
+
+
+def test_c13_a_signal_may_come_while_a_line_is_being_written(
+    server: RealServer, namespace: str, spawn: Callable[..., Child]
+) -> None:
+    """C13: a second signal interrupts the writing of what the first one had to say: both count, and both are told."""
+    worker = spawn([sys.executable, "-c", INTERRUPTED, server.url, namespace])
+    wait_until(lambda: "startup" in worker.output(), 20, "the worker's start")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(20) == 0, worker.errors()
+    assert [line.split(": ")[2] for line in worker.output().splitlines() if line.startswith("stopping")] == [
+        "letting 0 running jobs end",
+        "at once; what runs goes back to its place, or is interrupted, as its if_lost says",
+    ]
+    assert "shutdown" in worker.output()

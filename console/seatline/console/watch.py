@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,7 +137,8 @@ def _stopping(watch: Watch) -> Generator[None]:
         watch.stop()
         for each, handler in before.items():
             signal.signal(each, handler)
-        logging.getLogger("seatline.console").info("%s: ending", signal.Signals(number).name)
+        with suppress(RuntimeError):  # it has interrupted the writing of another line
+            logging.getLogger("seatline.console").info("%s: ending", signal.Signals(number).name)
 
     before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -159,6 +159,7 @@ class Crew:
             except Empty:
                 if time.monotonic() >= self._until():
                     break
+        self._events.tell_now()
         if turns.overdue():
             self._hand_back()
 
@@ -180,6 +181,7 @@ class Crew:
                 break
             if error is not None:
                 raise error
+        self._events.tell_now()
         return self.turns.stopping is not None
 
     def _until(self) -> float:

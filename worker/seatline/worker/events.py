@@ -9,7 +9,9 @@ Params and results are never among the fields. Log records carry them as ``recor
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from seatline.worker.context import Context
@@ -49,6 +51,7 @@ class Events:
 
     def __init__(self, worker: str, sink: Sink | None) -> None:
         self._worker, self._sink = worker, sink
+        self._soon: deque[tuple[str, str, dict[str, object]]] = deque()
         self.detailed = False
         self.begin()
 
@@ -67,6 +70,17 @@ class Events:
                 self._sink(event, fields)
             except Exception:
                 log.exception("the sink met a bug at %s; the worker goes on", event)
+
+    def tell_soon(self, event: str, said: str = "", **fields: object) -> None:
+        """Tell one from a signal handler: it may have interrupted the writing of a line, which cannot be begun twice."""
+        self._soon.append((event, said, fields))
+
+    def tell_now(self) -> None:
+        """Tell what signal handlers had to say; from any thread, and outside of them."""
+        while self._soon:
+            with suppress(IndexError):  # another thread was quicker
+                event, said, fields = self._soon.popleft()
+                self.tell(event, said, **fields)
 
     def job(self, ctx: Context, event: str, detail: str = "") -> None:
         """Tell one of an attempt."""

@@ -149,6 +149,7 @@ class Turns:
 
     def _enough(self) -> bool:
         """Whether to give up on a server that is away: told to stop, and out of time or with nothing left to tell."""
+        self._events.tell_now()  # who says stop while it is away hears that this was heard
         return self.overdue() or (self.stopping is not None and not self.held)
 
     def abandon(self, *, also_stopped: bool) -> None:

@@ -236,6 +236,7 @@ class Worker:
         self._crew.start()
 
     def _end(self) -> None:
+        self._events.tell_now()
         self._leases.stop()
         self._crew.close()
         self._clock.close()
@@ -245,6 +246,7 @@ class Worker:
         self._notes.close()
         self._hooks.run("on_shutdown")
         self.store.close()
+        self._events.tell_now()
         done, back, interrupted = self.summary.done, self.summary.handed_back, self.summary.interrupted
         said = f"worker {self.id} leaves: {done} job{'s' if done != 1 else ''} done"
         said += f", {back} handed back" if back or not interrupted else ""
@@ -314,7 +316,7 @@ class Worker:
             word = f"letting {len(self._turns.held)} running jobs end"
             if again:
                 word = "at once; what runs goes back to its place, or is interrupted, as its if_lost says"
-            self._events.tell("stopping", f"{signal.Signals(number).name}: {word}", signal=number)
+            self._events.tell_soon("stopping", f"{signal.Signals(number).name}: {word}", signal=number)
             self.stop()
 
         before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
