@@ -15,7 +15,6 @@ from seatline.shared.calls import workers
 from seatline.shared.errors import InvalidInput, WrongState
 from seatline.shared.roles import VERBS
 
-
 MakeQueue = Callable[[str | None], Queue]
 
 
